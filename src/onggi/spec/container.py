@@ -1,0 +1,141 @@
+"""Containers as data: what is asked for, and what is stored. JSON forms by `codec`."""
+
+from typing import Literal, NamedTuple
+
+from .mount import MountPoint, MountRequest
+from .network import PortBinding
+
+ContainerId = str  # 64 hexadecimal characters
+Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+
+
+class Resources(NamedTuple):
+    """Limits; 0 means none. `memory_swap_bytes` is memory plus swap, -1 unlimited swap."""
+
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    memory_reservation_bytes: int = 0
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0  # -1: unlimited though a default exists
+
+
+class Ulimit(NamedTuple):
+    name: str  # without RLIMIT_, lower case: "nofile"
+    soft: int
+    hard: int
+
+
+class HostOptions(NamedTuple):
+    """What `docker create` puts in HostConfig: how the host serves the container."""
+
+    mounts: tuple[MountRequest, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+    publish_all: bool = False
+    network_mode: str = "bridge"  # bridge | none | host | container:ID | a network's name
+    auto_remove: bool = False
+    read_only: bool = False
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()  # upper case, without CAP_; "ALL"
+    cap_drop: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_bytes: int = 64 << 20
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()  # "name:ip"
+    group_add: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    devices: tuple[str, ...] = ()
+    init: bool = False
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    uts_mode: str = ""
+    oom_score_adj: int = 0
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    restart_policy: str = "no"
+
+
+class ContainerOptions(NamedTuple):
+    """What `create` asks. None means "as the image says"; an empty tuple means "nothing"."""
+
+    image: str
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    name: str = ""
+    env: tuple[str, ...] = ()  # "K=V"
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    labels: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = ""
+    stop_timeout_s: int | None = None
+    exposed_ports: tuple[str, ...] = ()  # "8000/tcp"
+    platform: str = ""
+    host: HostOptions = HostOptions()
+    purpose: Literal["run", "build"] = "run"  # build steps are hidden from ps
+
+
+class Process(NamedTuple):
+    """The resolved command of a container: image and options merged."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    tty: bool
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class ContainerConfig(NamedTuple):
+    """A container's row body: everything fixed at create. `layers` are diff IDs, bottom first."""
+
+    options: ContainerOptions
+    process: Process
+    image_id: str  # digest of the image's config
+    layers: tuple[str, ...]
+    hostname: str
+    stop_signal: str
+    mounts: tuple[MountPoint, ...] = ()
+    labels: dict[str, str] = {}  # noqa: RUF012 - the image's and the user's, merged
+    exposed_ports: tuple[str, ...] = ()
+
+
+class ContainerState(NamedTuple):
+    """The changing part of a row. Times are wall clock ns, 0 never. `status` is as stored: whether
+    a "running" row really runs is observed (pid plus start time), see engine.reaper."""
+
+    status: Status = "created"
+    pid: int = 0
+    pid_start: int = 0  # field 22 of /proc/PID/stat: clock ticks since boot
+    monitor_pid: int = 0
+    monitor_start: int = 0
+    boot_id: str = ""
+    started_ns: int = 0
+    finished_ns: int = 0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    restart_count: int = 0
+
+
+class Container(NamedTuple):
+    """A whole container row."""
+
+    id: ContainerId
+    name: str
+    created_ns: int
+    config: ContainerConfig
+    state: ContainerState

@@ -1,0 +1,46 @@
+"""Mounts as data: what a user asks for, and the layers a root filesystem is made of."""
+
+from typing import Literal, NamedTuple
+
+
+class MountRequest(NamedTuple):
+    """One -v, --mount or --tmpfs, parsed. `source` is a host path (bind), a volume name ("" for an
+    anonymous volume) or "" (tmpfs)."""
+
+    kind: Literal["bind", "volume", "tmpfs"]
+    source: str
+    target: str
+    read_only: bool = False
+    propagation: str = "rprivate"
+    no_copy: bool = False
+    create_source: bool = False  # -v makes a missing bind source, --mount refuses
+    tmpfs_options: str = ""  # "size=64m,mode=1777"
+    subpath: str = ""
+
+
+class MountPoint(NamedTuple):
+    """A resolved mount of a container, as `inspect` shows it. `source` is a host path."""
+
+    kind: Literal["bind", "volume", "tmpfs"]
+    name: str
+    source: str
+    target: str
+    read_only: bool = False
+    propagation: str = "rprivate"
+    tmpfs_options: str = ""
+
+
+class LayerMount(NamedTuple):
+    """How to get one layer's tree: a mountable EROFS file (directly, or through a loop device),
+    or a directory."""
+
+    kind: Literal["erofs", "erofs-loop", "directory"]
+    path: str
+
+
+class RootFilesystem(NamedTuple):
+    """An overlay: `lowers` bottom first, `upper` and `work` host directories ("" for read-only)."""
+
+    lowers: tuple[LayerMount, ...]
+    upper: str
+    work: str

@@ -1,0 +1,109 @@
+"""The floors of the house: who may import whom, and who may touch the outside world."""
+
+import ast
+from pathlib import Path
+
+SRC = Path(__file__).parents[2] / "src" / "onggi"
+FLOORS = [  # a package imports only lower floors and itself, never a sibling
+    {"errors", "progress", "streams", "units"},
+    {"linux", "spec"},
+    {"dockerfile", "httpd", "monitor", "network", "registry", "runtime", "store"},
+    {"engine"},
+    {"build"},
+    {"api", "cli", "cri"},
+]
+LEVEL = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+OWNERS = {
+    "ctypes": "linux",
+    "_ctypes": "linux",
+    "subprocess": "linux",
+    "sqlite3": "store",
+    "grpc": "cri",
+    "h11": "httpd",
+    "urllib3": "registry",
+    "rich": "cli",
+}
+PURE = (
+    "dockerfile/",
+    "registry/protocol",
+    "store/tarindex",
+    "store/tarwrite",
+    "store/erofs",
+    "streams",
+    "linux/bpf",
+    "linux/nlmsg",
+    "runtime/plan",
+    "runtime/identity",
+    "network/ipam",
+    "network/rules",
+    "engine/lifecycle",
+    "engine/specgen",
+    "build/graph",
+    "cli/flags",
+    "cli/gotemplate",
+)
+IMPURE = {
+    "os", "socket", "subprocess", "threading", "sqlite3", "ctypes", "_ctypes",
+    "shutil", "time", "http", "logging",
+}  # fmt: skip
+AMBIENT = {("os", "environ"), ("os", "getenv"), ("sys", "argv")}  # an entry point passes them down
+ENTRY_POINTS = {"main", "boot"}
+MAX_LINES = 600
+
+
+def imports(tree: ast.AST, here: list[str]) -> set[tuple[str, ...]]:
+    """Every imported module, absolute; `here` is the importing package, e.g. ['onggi', 'store']."""
+    found: set[tuple[str, ...]] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            stem = [*base, *(node.module.split(".") if node.module else [])]
+            found |= {(*stem, alias.name) for alias in node.names}
+    return found
+
+
+def violations_in(relative: Path, text: str) -> list[str]:
+    bad = []
+    home = relative.parts[0]
+    if text.count("\n") > MAX_LINES:
+        bad.append(f"{relative}: over {MAX_LINES} lines")
+    tree = ast.parse(text)
+    reads = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    if relative.name not in ENTRY_POINTS and reads & AMBIENT:
+        bad.append(f"{relative}: only a main.py may read the environment")
+    for name in imports(tree, ["onggi", *relative.parts[:-1]]):
+        top, sub = name[0], name[1] if name[0] == "onggi" and len(name) > 1 else None
+        if home in LEVEL and sub in LEVEL and sub != home and LEVEL[sub] >= LEVEL[home]:
+            bad.append(f"{relative}: imports {sub}, which is not below {home}")
+        if OWNERS.get(top, home) != home:
+            bad.append(f"{relative}: only {OWNERS[top]} may import {top}")
+        if str(relative).startswith(PURE) and top in IMPURE:
+            bad.append(f"{relative}: is sans-IO but imports {top}")
+    return bad
+
+
+def violations() -> list[str]:
+    return [
+        line
+        for path in sorted(SRC.rglob("*.py"))
+        for line in violations_in(path.relative_to(SRC).with_suffix(""), path.read_text())
+    ]
+
+
+def test_floors_hold() -> None:
+    assert violations() == []
+
+
+def test_the_check_can_fail() -> None:
+    assert violations_in(Path("store/x"), "from onggi.engine import thing\n")
+    assert violations_in(Path("store/x"), "from ..registry import client\n")
+    assert violations_in(Path("cli/x"), "import subprocess\n")
+    assert violations_in(Path("engine/specgen"), "import os\n")
+    assert violations_in(Path("engine/x"), "import os\nos.environ['A']\n")
+    assert not violations_in(Path("engine/x"), "import os\nfrom ..store import db\n")
