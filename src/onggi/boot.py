@@ -1,0 +1,110 @@
+"""The first module of every onggi process: decides where code may come from, then calls a main.
+
+The launchers in bin/ run `python -I -S …/onggi/__main__.py SITE PROGRAM ARGUMENT…`; SITE is the
+directory that holds onggi's dependencies. Nothing comes from the caller's directory, from PYTHON*
+variables or from .pth files. It never looks at the arguments: that is each program's own main.
+"""
+
+import os
+import sys
+
+OLDEST_PYTHON = (3, 11)
+
+
+def site_directories(site: str, base_prefix: str, version: str) -> list[str]:
+    """`site` and what belongs to it: nothing of the system's for a plain virtual environment."""
+    home = os.path.dirname(os.path.dirname(os.path.dirname(site)))
+    found = [site, os.path.join(home, "lib64", version, "site-packages")]
+    try:
+        with open(os.path.join(home, "pyvenv.cfg"), encoding="utf-8") as lines:
+            settings = {line.replace(" ", "").strip().lower() for line in lines}
+        own_only = "include-system-site-packages=true" not in settings
+    except OSError:
+        own_only = False
+    if not own_only:
+        found += [
+            os.path.join(base_prefix, "local", "lib", version, "dist-packages"),
+            os.path.join(base_prefix, "lib", version, "site-packages"),
+            os.path.join(base_prefix, "lib64", version, "site-packages"),
+            os.path.join(base_prefix, "lib", "python3", "dist-packages"),
+        ]
+    return list(dict.fromkeys(os.path.realpath(path) for path in found if os.path.isdir(path)))
+
+
+def changeable_by_others(directories: list[str]) -> str:
+    """The first directory here, or above, whose entries another account may replace; else "".
+
+    A user's private group (its number is the owner's) counts as the owner. In a sticky directory,
+    such as /tmp, others can add names but not replace ours.
+    """
+    safe: set[str] = set()
+    for leaf in directories:
+        path = leaf
+        while path not in safe:
+            status = os.stat(path)
+            others = status.st_mode & 0o002
+            group = status.st_mode & 0o020 and status.st_gid not in (0, status.st_uid)
+            replaceable = path == leaf or not status.st_mode & 0o1000
+            if (others or group) and replaceable:
+                return path
+            safe.add(path)
+            path = os.path.dirname(path)
+    return ""
+
+
+def open_standard_streams() -> None:
+    """A caller may have closed 0, 1 or 2: the next file we open must not become one of them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+def prepare(site: str) -> str:
+    """Set the import path; the text of the refusal when code would come from an unsafe place."""
+    if sys.version_info < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        return f"needs Python {oldest} or newer; {sys.executable} is {sys.version.split()[0]}"
+    package = os.path.dirname(os.path.realpath(__file__))
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    sites = site_directories(os.path.realpath(site), sys.base_prefix, version)
+    sys.path[:] = list(dict.fromkeys([*sys.path, *sites]))
+    # As another account we would leave files that the owner cannot delete, or fail to.
+    sys.dont_write_bytecode = os.stat(package).st_uid != os.geteuid()
+    unsafe = changeable_by_others([package, *sites]) if os.geteuid() == 0 else ""
+    if unsafe:
+        return (
+            f"root's code would come from {unsafe}, which other accounts may change: "
+            f"chmod go-w {unsafe}"
+        )
+    return ""
+
+
+def finish(status: int) -> None:
+    """Flush and leave at once: tearing the interpreter down costs more than `--version` does."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        status = 128 + 13
+    except OSError as error:
+        os.write(2, f"onggi: write error: {error.strerror}\n".encode())
+        status = status or 1
+    os._exit(status)
+
+
+def boot() -> None:
+    site, program, *arguments = sys.argv[1:]
+    open_standard_streams()
+    refusal = prepare(site)
+    if refusal:
+        sys.stderr.write(f"{program}: {refusal}\n")
+        finish(1)
+    os.environ.pop("SSLKEYLOGFILE", None)  # urllib3 would write session keys there
+    if program == "onggi-runtime":
+        from .runtime.main import main
+    else:
+        from .cli.main import main
+    finish(main(arguments, dict(os.environ)))
