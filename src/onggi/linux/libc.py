@@ -32,10 +32,11 @@ _process = _ct.dlopen(None, 2)
 
 def _function(name: str, flags: int, arguments: int) -> Callable[..., int]:
     kind = type(name, (_ct.CFuncPtr,), {"_flags_": flags, "_restype_": _Long})
-    function: Callable[..., int] = kind(_ct.dlsym(_process, name))
+    function: Any = kind(_ct.dlsym(_process, name))
     # A pointer argument takes an int of full register width, bytes, None or one of our buffers.
     function.argtypes = (_Pointer,) * arguments
-    return function
+    prototype: Callable[..., int] = function
+    return prototype
 
 
 _syscall = _function("syscall", _CDECL | _USE_ERRNO, 7)  # releases the GIL
@@ -48,13 +49,15 @@ _X86_64 = {
     "mount": 165, "umount2": 166, "pivot_root": 155, "unshare": 272, "setns": 308, "prctl": 157,
     "seccomp": 317, "capget": 125, "capset": 126, "sethostname": 170, "setdomainname": 171,
     "keyctl": 250, "personality": 135, "memfd_create": 319, "ioprio_set": 251, "bpf": 321,
-    "execveat": 322, "gettid": 186, "kcmp": 312, "pidfd_send_signal": 424,
+    "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "gettid": 186, "kcmp": 312,
+    "pidfd_send_signal": 424, "fstatfs": 138,
 }  # fmt: skip
 _AARCH64 = {
     "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97, "setns": 268, "prctl": 167,
     "seccomp": 277, "capget": 90, "capset": 91, "sethostname": 161, "setdomainname": 162,
     "keyctl": 219, "personality": 92, "memfd_create": 279, "ioprio_set": 30, "bpf": 280,
-    "execveat": 281, "gettid": 178, "kcmp": 272, "pidfd_send_signal": 424,
+    "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "gettid": 178, "kcmp": 272,
+    "pidfd_send_signal": 424, "fstatfs": 44,
 }  # fmt: skip
 _EVERYWHERE = {
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
