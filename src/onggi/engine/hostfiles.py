@@ -1,0 +1,86 @@
+"""The three files every container gets from its host: hostname, hosts, resolv.conf.
+
+Texts are made here, purely; every user string in them has passed `check_host_word` (SECURITY C12).
+"""
+
+from collections.abc import Sequence
+
+from ..errors import InvalidInput
+
+FALLBACK_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
+_HOSTS_HEAD = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%")
+
+
+def check_host_word(text: str, what: str) -> str:
+    """A host name, search domain or address that can stand in these files; InvalidInput if not."""
+    if not text or len(text) > 255 or not _WORD.issuperset(text) or text.startswith("-"):
+        raise InvalidInput(f"invalid {what} {text[:80]!r}")
+    return text
+
+
+def hosts(
+    hostname: str, domainname: str, address: str, extra: Sequence[str], gateway: str = ""
+) -> str:
+    """/etc/hosts. `extra` holds "name:ip"; the word host-gateway stands for `gateway`."""
+    lines = [_HOSTS_HEAD]
+    for entry in extra:
+        name, _, target = entry.partition(":")
+        check_host_word(name, "--add-host name")
+        target = target.strip("[]")
+        if target == "host-gateway":
+            if not gateway:
+                raise InvalidInput(f"--add-host {entry}: this network has no gateway on the host")
+            target = gateway
+        lines.append(f"{check_host_word(target, '--add-host address')}\t{name}\n")
+    if address:
+        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+        lines.append(f"{address}\t{names}\n")
+    return "".join(lines)
+
+
+def resolv_conf(
+    host_text: str,
+    *,
+    servers: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+    shares_host_network: bool = False,
+) -> str:
+    """/etc/resolv.conf from the host's and the user's --dns* flags. A resolver on the host's own
+    loopback is of no use in another network namespace and is left out; with none left, docker's
+    fallback stands in."""
+    found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
+    for line in host_text.splitlines():
+        words = line.split("#")[0].split()
+        if len(words) > 1 and words[0] in found:
+            if words[0] == "nameserver":
+                found["nameserver"].append(words[1])
+            else:
+                found[words[0]] = words[1:]
+    nameservers = list(servers) or [
+        server
+        for server in found["nameserver"]
+        if shares_host_network or not (server.startswith("127.") or server == "::1")
+    ]
+    lines = [
+        f"nameserver {check_host_word(server, '--dns address')}\n"
+        for server in nameservers or FALLBACK_NAMESERVERS
+    ]
+    domains = [item for item in (search or found["search"]) if item != "."]
+    if domains:
+        words_ = " ".join(check_host_word(item, "--dns-search domain") for item in domains)
+        lines.append(f"search {words_}\n")
+    chosen = options or found["options"]
+    if chosen:
+        lines.append(
+            "options " + " ".join(check_host_word(o, "--dns-option") for o in chosen) + "\n"
+        )
+    return "".join(lines)

@@ -1,0 +1,186 @@
+"""Networks and a container's place on them: address, bridge, veth, ports, firewall rules.
+
+Intent is recorded (endpoint row) before anything is made, everything is made under one lock, and
+every undoing is idempotent, so that a crash anywhere leaves something `disconnect` can finish. With
+the last endpoint go the bridge and our firewall table: an idle host carries nothing of ours.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ..errors import InvalidInput, NotFound, Unsupported
+from ..network import bridge, ipam, ports, rules
+from ..spec.network import Endpoint, Network, PortBinding
+from ..store.store import Store
+
+DEFAULT = "bridge"
+BUILT_IN = ("bridge", "host", "none")
+
+
+class Connection(NamedTuple):
+    """A container's endpoint, ready for its process. `held` are the sockets that keep its published
+    ports from other programs; the monitor holds them until the end."""
+
+    network: Network
+    endpoint: Endpoint
+    held: tuple[int, ...]
+
+
+class Networks:
+    def __init__(self, store: Store, run: str) -> None:
+        self._store = store
+        self._run = run
+
+    # -- looking
+
+    def list(self) -> list[Network]:
+        """The built-in three and the stored ones, by name."""
+        self.ensure_built_in()
+        return self._store.networks.list()
+
+    def get(self, reference: str) -> Network:
+        self.ensure_built_in()
+        return self._store.networks.get(reference)
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        return self._store.networks.endpoints(container_id=container_id)
+
+    def users(self, network: Network) -> list[Endpoint]:
+        return self._store.networks.endpoints(network_id=network.id)
+
+    def check_mode(self, mode: str) -> None:
+        """Raises NotFound for a network that does not exist, Unsupported for what is to come."""
+        if mode in BUILT_IN or mode == "default" or mode.startswith("container:"):
+            return
+        if mode.startswith("ns:"):
+            raise Unsupported("joining a network namespace by path is not supported yet")
+        self.get(mode)
+
+    def ensure_built_in(self) -> None:
+        """The rows docker users expect to be there: bridge, host, none."""
+        known = {network.name for network in self._store.networks.list()}
+        if known.issuperset(BUILT_IN):
+            return
+        with self._locked():
+            known = {network.name for network in self._store.networks.list()}
+            for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
+                if name not in known:
+                    self._store.networks.insert(
+                        Network(os.urandom(32).hex(), name, driver, created_ns=time.time_ns())
+                    )
+
+    # -- connecting
+
+    def connect(
+        self, container_id: str, name: str, mode: str, wanted: tuple[PortBinding, ...]
+    ) -> Connection:
+        """Reserve address and ports on the network, make bridge and rules. `attach` follows when
+        the process is there. Undone by `disconnect` and by closing `held`."""
+        self.ensure_built_in()
+        with self._locked():
+            network = self._with_subnet(self.get(DEFAULT if mode == "default" else mode))
+            if not network.bridge:
+                raise InvalidInput(f"network {network.name} cannot be joined by name")
+            bindings, held = ports.reserve(wanted, name=name)
+            try:
+                endpoint = self._store.networks.add_endpoint(
+                    network.id, lambda used: _endpoint(network, container_id, used, bindings)
+                )
+                bridge.ensure_bridge(network)
+                self._apply_rules()
+            except BaseException:
+                for fd in held:
+                    os.close(fd)
+                self._release(container_id)
+                raise
+        return Connection(network, endpoint, tuple(held))
+
+    def attach(self, connection: Connection, pid: int) -> None:
+        """Put the container's interface into the network namespace of `pid`."""
+        bridge.attach(connection.endpoint, connection.network, pid)
+
+    def disconnect(self, container_id: str) -> None:
+        """Take the container off its networks. Idempotent."""
+        if not self._store.networks.endpoints(container_id=container_id):
+            return
+        with self._locked():
+            for endpoint in self._store.networks.endpoints(container_id=container_id):
+                bridge.detach(endpoint)
+            self._release(container_id)
+
+    def _release(self, container_id: str) -> None:
+        self._store.networks.release(container_id)
+        used = {endpoint.network_id for endpoint in self._store.networks.endpoints()}
+        for network in self._store.networks.list():
+            if network.bridge and network.id not in used:
+                bridge.remove_bridge(network)
+        self._apply_rules()
+
+    def _apply_rules(self) -> None:
+        endpoints = self._store.networks.endpoints()
+        used = {endpoint.network_id for endpoint in endpoints}
+        networks = [n for n in self._store.networks.list() if n.bridge and n.id in used]
+        bridge.apply(rules.render(networks, endpoints))
+
+    def _with_subnet(self, network: Network) -> Network:
+        """The network with a range of its own. The default one chooses when it is first used, and
+        again when it is idle and the host has begun to route its range elsewhere."""
+        if network.driver != "bridge":
+            return network
+        idle = not self._store.networks.endpoints(network_id=network.id)
+        if network.subnet and not idle:
+            return network
+        others = [n.subnet for n in self._store.networks.list() if n.subnet and n.id != network.id]
+        routed = bridge.routed_subnets(ignore=network.bridge)
+        if network.subnet and not ipam.overlaps_any(network.subnet, [*routed, *others]):
+            return network
+        subnet = ipam.choose_subnet(routed, others)
+        chosen = network._replace(
+            subnet=subnet,
+            gateway=ipam.gateway_of(subnet),
+            bridge=network.bridge or bridge.free_name(),
+        )
+        self._store.networks.replace(chosen)
+        return chosen
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time changes bridges and rules."""
+        os.makedirs(self._run, 0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(f"{self._run}/network.lock", flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def container_of_mode(mode: str) -> str:
+    """The X of "container:X"; "" for any other mode."""
+    kind, _, reference = mode.partition(":")
+    if kind != "container":
+        return ""
+    if not reference:
+        raise NotFound("invalid network mode: container: needs a name or id")
+    return reference
+
+
+def _endpoint(
+    network: Network, container_id: str, used: frozenset[str], bindings: tuple[PortBinding, ...]
+) -> Endpoint:
+    address = ipam.next_address(network.subnet, network.gateway, used)
+    return Endpoint(
+        network_id=network.id,
+        container_id=container_id,
+        address=address,
+        prefix_length=ipam.prefix_length_of(network.subnet),
+        gateway=network.gateway,
+        mac_address=ipam.mac_for(address),
+        host_interface=f"veth{container_id[:10]}",
+        ports=bindings,
+    )

@@ -1,0 +1,62 @@
+"""Truth about running containers: liveness is observed, and what a crash left is finished here.
+
+A row says "running"; the process table says whether. When the process is gone and so is its
+monitor, nobody will record the end any more, so the next command that looks does.
+"""
+
+import time
+from collections.abc import Callable
+
+from ..linux import process
+from ..spec.container import Container, ContainerState
+from ..store.store import Store
+
+ACTIVE = ("running", "paused", "restarting")
+LOST = 255  # docker's exit code when nobody saw the end
+
+
+class Reaper:
+    def __init__(self, store: Store, clean: Callable[[Container], None]) -> None:
+        """`clean` removes a dead container's cgroup, endpoint and run directory; idempotent."""
+        self._store = store
+        self._clean = clean
+        self._boot_id = ""
+
+    def boot_id(self) -> str:
+        if not self._boot_id:
+            self._boot_id = process.boot_id()
+        return self._boot_id
+
+    def observe(self, container: Container) -> Container:
+        """The container as it is now. Repairs the row of one whose monitor died unseen."""
+        state = container.state
+        if state.status not in ACTIVE or self.runs(state) or self.is_watched(state):
+            return container
+        return self._bury(container)
+
+    def runs(self, state: ContainerState) -> bool:
+        return state.boot_id == self.boot_id() and process.same_process(state.pid, state.pid_start)
+
+    def is_watched(self, state: ContainerState) -> bool:
+        """Whether its monitor (or, before the start, its creator) lives and will finish its work."""
+        return state.boot_id == self.boot_id() and process.same_process(
+            state.monitor_pid, state.monitor_start
+        )
+
+    def _bury(self, container: Container) -> Container:
+        def change(stored: ContainerState) -> ContainerState:
+            if stored.status not in ACTIVE or stored.pid != container.state.pid:
+                return stored  # its monitor was faster after all, or it runs anew
+            return stored._replace(
+                status="exited",
+                pid=0,
+                finished_ns=time.time_ns(),
+                exit_code=LOST,
+                error="its monitor was killed; the exit code is unknown",
+            )
+
+        state = self._store.containers.change_state(container.id, change)
+        buried = container._replace(state=state)
+        if state.status not in ACTIVE:
+            self._clean(buried)
+        return buried
