@@ -35,7 +35,9 @@ class LogFilter(NamedTuple):
         )
 
 
-def read(directory: str, container: Container, chosen: LogFilter, follow: bool) -> Iterator[LogEntry]:
+def read(
+    directory: str, container: Container, chosen: LogFilter, follow: bool
+) -> Iterator[LogEntry]:
     """Entries oldest first; with `follow` until the container ends."""
     if container.config.options.host.log_driver == "none":
         raise InvalidInput("configured logging driver does not support reading")
@@ -158,9 +160,7 @@ def _days(day: time.struct_time) -> int:
     return era_days + (153 * ((day.tm_mon + 9) % 12) + 2) // 5 + day.tm_mday - 1 - 719468
 
 
-def _follow(
-    path: str, fd: int, monitor: int, watch: int, chosen: LogFilter
-) -> Iterator[LogEntry]:
+def _follow(path: str, fd: int, monitor: int, watch: int, chosen: LogFilter) -> Iterator[LogEntry]:
     poll = select.poll()
     poll.register(watch, select.POLLIN)
     poll.register(monitor, select.POLLIN)

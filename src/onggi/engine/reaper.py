@@ -38,7 +38,7 @@ class Reaper:
         return state.boot_id == self.boot_id() and process.same_process(state.pid, state.pid_start)
 
     def is_watched(self, state: ContainerState) -> bool:
-        """Whether its monitor (or, before the start, its creator) lives and will finish its work."""
+        """Whether its monitor (before the start: its creator) lives and will finish its work."""
         return state.boot_id == self.boot_id() and process.same_process(
             state.monitor_pid, state.monitor_start
         )

@@ -128,6 +128,7 @@ class ContainerState(NamedTuple):
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
+    kill_reason: Literal["", "oom", "stop timeout"] = ""
     restart_count: int = 0
 
 

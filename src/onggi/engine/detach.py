@@ -1,0 +1,113 @@
+"""Forking a monitor, and the one answer it sends back: started, or a typed error.
+
+    command                          monitor (setsid, own process)
+      pipe, fork ------------------>   closes all it inherited but its own ends
+      reads until EOF <-------------   "ok", or error class, message, hint
+                                       goes on to supervise; the command may end
+
+A monitor that dies without an answer is an EOF: the command reports it and nothing waits forever.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from .. import errors
+from ..errors import OnggiError, Unavailable
+
+Work = Callable[[Callable[[], None]], None]
+
+
+def fork_monitor(work: Work, *, keep: tuple[int, ...] = ()) -> int:
+    """Run `work(ready)` in a detached child and return its pid once it called `ready`. What `work`
+    raises before that is raised here. `keep` are the descriptors the child needs.
+
+    The caller has closed its database connection and runs no other thread.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(reader)
+        os.close(writer)
+        raise Unavailable(f"cannot start a monitor: {error.strerror}") from error
+    if pid == 0:
+        _child(work, writer, keep)
+    os.close(writer)
+    try:
+        answer = _read_all(reader)
+    finally:
+        os.close(reader)
+    if answer != b"ok":
+        os.waitpid(pid, 0)
+        raise _error(answer)
+    return pid
+
+
+def _child(work: Work, writer: int, keep: tuple[int, ...]) -> None:
+    """Never returns."""
+    answered = False
+
+    def ready() -> None:
+        nonlocal answered
+        answered = True
+        os.write(writer, b"ok")
+        os.close(writer)
+
+    status = 1
+    try:
+        os.setsid()
+        _close_inherited({writer, *keep})
+        work(ready)
+        status = 0
+    except OnggiError as error:
+        if not answered:
+            os.write(writer, _encode(error))
+    except Exception as error:  # an entry loop: whatever it is, the command must hear of it
+        if not answered:
+            text = f"{type(error).__name__}: {error}"
+            os.write(writer, _encode(OnggiError(f"internal error: {text}")))
+    finally:
+        os._exit(status)
+
+
+def _close_inherited(keep: set[int]) -> None:
+    """Standard streams go to /dev/null; the command's locks, sockets and files are not ours."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd not in keep:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the listing's own descriptor
+
+
+def ignore_terminal_signals() -> None:
+    """A monitor outlives its terminal and a polite shutdown: it has an exit code to record. Call
+    after the container's process is made, which would inherit it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _read_all(fd: int) -> bytes:
+    data = b""
+    while chunk := os.read(fd, 1 << 16):
+        data += chunk
+    return data
+
+
+def _encode(error: OnggiError) -> bytes:
+    return json.dumps([type(error).__name__, error.message, error.hint]).encode()
+
+
+def _error(answer: bytes) -> OnggiError:
+    if not answer:
+        return OnggiError("the container's monitor died before the container started")
+    name, message, hint = json.loads(answer)
+    kind = getattr(errors, name, OnggiError)
+    error: OnggiError = kind(message, hint=hint)
+    return error

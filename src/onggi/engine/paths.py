@@ -1,0 +1,84 @@
+"""Where a container's files lie: ROOT/containers/ID on disk, RUN/ID for what dies with the boot."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ..linux import safefs
+
+
+class Paths(NamedTuple):
+    root: str
+    run: str
+
+    def container(self, container_id: str) -> str:
+        return f"{self.root}/containers/{container_id}"
+
+    def running(self, container_id: str) -> str:
+        return f"{self.run}/{container_id}"
+
+    def log(self, container_id: str) -> str:
+        return f"{self.container(container_id)}/{container_id}-json.log"
+
+    def upper(self, container_id: str) -> str:
+        return f"{self.container(container_id)}/upper"
+
+    def make_container(self, container_id: str) -> None:
+        """The container's directory with its writable layer."""
+        os.makedirs(f"{self.root}/containers", 0o700, exist_ok=True)
+        base = self.container(container_id)
+        os.mkdir(base, 0o700)
+        os.mkdir(f"{base}/work", 0o700)
+        os.mkdir(f"{base}/upper", 0o755)
+
+    def make_running(self, container_id: str) -> None:
+        os.makedirs(self.running(container_id), 0o700, exist_ok=True)
+
+    def remove_running(self, container_id: str) -> None:
+        _remove(self.run, container_id)
+
+    def remove_container(self, container_id: str) -> None:
+        """Delete the writable layer and the logs. Idempotent."""
+        _remove(f"{self.root}/containers", container_id)
+
+    @contextmanager
+    def locked(self, container_id: str) -> Iterator[None]:
+        """Start, restart and removal of one container exclude each other. Whoever gets the lock
+        reads the row anew: the container may be gone."""
+        os.makedirs(f"{self.run}/locks", 0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(f"{self.run}/locks/{container_id}", flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def forget_lock(self, container_id: str) -> None:
+        try:
+            os.unlink(f"{self.run}/locks/{container_id}")
+        except FileNotFoundError:
+            pass
+
+
+def write_file(path: str, content: str, mode: int = 0o644) -> None:
+    """Write a small file in place: the inode stays, since a container may have it mounted."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, mode)
+    try:
+        os.write(fd, content.encode())
+    finally:
+        os.close(fd)
+
+
+def _remove(directory: str, name: str) -> None:
+    try:
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        safefs.remove_tree(parent, name)
+    finally:
+        os.close(parent)
