@@ -44,3 +44,12 @@ class RootFilesystem(NamedTuple):
     lowers: tuple[LayerMount, ...]
     upper: str
     work: str
+
+
+class Volume(NamedTuple):
+    """A volume of the store."""
+
+    name: str
+    anonymous: bool = False
+    created_ns: int = 0
+    labels: dict[str, str] = {}  # noqa: RUF012 - never mutated

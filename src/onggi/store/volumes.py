@@ -1,0 +1,71 @@
+"""Rows of volumes. Their directories belong to the engine."""
+
+import builtins
+import json
+import time
+
+from ..errors import Conflict, NotFound
+from ..spec.container import ContainerId
+from ..spec.mount import Volume
+from .db import Connection, Database
+
+_COLUMNS = "SELECT name, anonymous, created_ns, labels FROM volume"
+
+
+class Volumes:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def create(
+        self, name: str, labels: dict[str, str] | None = None, *, anonymous: bool = False
+    ) -> Volume:
+        """The volume of that name: the existing one as it is, else a new one."""
+        values = (name, int(anonymous), time.time_ns(), json.dumps(labels or {}))
+
+        def work(connection: Connection) -> Volume:
+            connection.execute("INSERT OR IGNORE INTO volume VALUES (?, ?, ?, ?)", values)
+            return _volume(*connection.execute(f"{_COLUMNS} WHERE name = ?", (name,)).fetchone())
+
+        return self._db.write(work)
+
+    def get(self, name: str) -> Volume:
+        row = self._db.row(f"{_COLUMNS} WHERE name = ?", (name,))
+        if row is None:
+            raise NotFound(f"get {name}: no such volume")
+        return _volume(*row)
+
+    def list(self) -> builtins.list[Volume]:
+        """By name."""
+        return [_volume(*row) for row in self._db.rows(f"{_COLUMNS} ORDER BY name")]
+
+    def users(self, name: str) -> builtins.list[ContainerId]:
+        """Containers that mount the volume, running or not."""
+        rows = self._db.rows(
+            "SELECT container_id FROM container_volume WHERE volume = ? ORDER BY container_id",
+            (name,),
+        )
+        return [str(row[0]) for row in rows]
+
+    def unused(self) -> builtins.list[Volume]:
+        """Volumes that no container mounts."""
+        where = "WHERE name NOT IN (SELECT volume FROM container_volume) ORDER BY name"
+        return [_volume(*row) for row in self._db.rows(f"{_COLUMNS} {where}")]
+
+    def remove(self, name: str) -> None:
+        """Forget the volume; idempotent. Raises Conflict while a container mounts it. The caller
+        removes the directory afterwards."""
+
+        def work(connection: Connection) -> None:
+            rows = connection.execute(
+                "SELECT container_id FROM container_volume WHERE volume = ?", (name,)
+            ).fetchall()
+            if rows:
+                users = ", ".join(row[0] for row in rows)
+                raise Conflict(f"remove {name}: volume is in use - [{users}]")
+            connection.execute("DELETE FROM volume WHERE name = ?", (name,))
+
+        self._db.write(work)
+
+
+def _volume(name: str, anonymous: int, created_ns: int, labels: str) -> Volume:
+    return Volume(name, bool(anonymous), created_ns, json.loads(labels))
