@@ -1,0 +1,189 @@
+"""Docker's sizes, durations, CPU counts and times: text to int and back. No I/O but the clock.
+
+Parsers raise ValueError with the words docker's client prints; what leaves them is an int whose
+unit is in the name of whoever keeps it. Values that docker lets through by accident of Go's float
+parser (NaN, more than 2**63) are refused.
+"""
+
+import calendar
+import re
+import time
+
+_SIZE_SUFFIX = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)", re.ASCII)
+_NS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6,
+    "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+}  # fmt: skip
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?)?"
+    r"(Z|[+-]\d\d:\d\d)?",
+    re.ASCII,
+)
+_INT63 = 1 << 63
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "512", "64m", "1.5 GiB": the suffixes are powers of 1024."""
+    end = max((i for i, c in enumerate(text) if c in "0123456789. "), default=-1)
+    if end < 0 or text.startswith("-"):
+        raise ValueError(f"invalid size: '{text}'")
+    number, suffix = text[: end + 1].removesuffix(" "), text[end + 1 :].lower()
+    if not _DECIMAL.fullmatch(number):
+        raise ValueError(f"invalid size: '{text}'")
+    letter = suffix[:1]
+    if letter not in _SIZE_SUFFIX or suffix[1:] not in (
+        ("",) if letter == "b" else ("", "b", "ib")
+    ):
+        raise ValueError(f"invalid suffix: '{suffix}'")
+    whole, _, fraction = number.partition(".")
+    unit = 1024 ** _SIZE_SUFFIX[letter]
+    size = int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    if size >= _INT63:
+        raise ValueError(f"invalid size: '{text}'")
+    return size
+
+
+def parse_cpus(text: str) -> int:
+    """Billionths of a CPU from "1.5", ".25", "1/2"."""
+    number, slash, divisor = text.partition("/")
+    if not _DECIMAL.fullmatch(number) or (slash and not re.fullmatch("[1-9][0-9]{0,8}", divisor)):
+        raise ValueError(f"failed to parse {text} as a rational number")
+    whole, _, fraction = number.partition(".")
+    scaled = int((whole or "0") + fraction) * 10**9
+    divisor_all = 10 ** len(fraction) * int(divisor or "1")
+    if scaled % divisor_all:
+        raise ValueError("value is too precise")
+    return scaled // divisor_all
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds from Go's "1h30m", "1.5s", "-5ms", "0"."""
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total, position = 0, 0
+    while position < len(rest):
+        part = _DURATION_PART.match(rest, position)
+        if part is None:
+            break
+        number, unit = part.groups()
+        if not unit:
+            raise ValueError(f'time: missing unit in duration "{text}"')
+        if unit not in _NS:
+            raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
+        whole, _, fraction = number.partition(".")
+        total += int(whole or "0") * _NS[unit] + int(fraction or "0") * _NS[unit] // 10 ** len(
+            fraction
+        )
+        position = part.end()
+    if not rest or position < len(rest) or total >= _INT63:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return -total if text.startswith("-") else total
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """Nanoseconds since 1970 from an RFC 3339 time, a Unix time or a duration before now."""
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]{1,9})?", text, re.ASCII):
+        seconds, _, fraction = text.partition(".")
+        return int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
+    try:
+        return now_ns - parse_duration(text)
+    except ValueError:
+        pass
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f'failed to parse value as time or duration: "{text}"')
+    numbers = [int(match[i] or "0") for i in range(1, 7)]
+    try:
+        seconds_i = calendar.timegm((*numbers, 0, 0, 0))
+        if not match[8]:
+            seconds_i = int(time.mktime((*numbers, 0, 0, -1)))  # type: ignore[arg-type]
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f'failed to parse value as time or duration: "{text}"') from error
+    zone = match[8] or "Z"
+    if zone != "Z":
+        offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+        seconds_i -= offset if zone[0] == "+" else -offset
+    return seconds_i * 10**9 + int((match[7] or "").ljust(9, "0"))
+
+
+def format_size(size_bytes: float, digits: int = 4) -> str:
+    """`digits` significant ones, powers of 1000, as docker shows sizes: 1.24GB, 512kB."""
+    return _scaled(size_bytes, 1000.0, ("B", "kB", "MB", "GB", "TB", "PB", "EB"), digits)
+
+
+def format_binary_size(size_bytes: float, digits: int = 4) -> str:
+    """The same in powers of 1024: 1.5GiB."""
+    return _scaled(size_bytes, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"), digits)
+
+
+def _scaled(size: float, base: float, units: tuple[str, ...], digits: int) -> str:
+    index = 0
+    while abs(size) >= base and index < len(units) - 1:
+        size /= base
+        index += 1
+    text = f"{size:.{digits}g}"
+    return (f"{size:.0f}" if "e" in text else text) + units[index]
+
+
+def format_elapsed(seconds: float) -> str:
+    """ "5 minutes", "About an hour", "3 weeks": how docker tells ages."""
+    whole = int(seconds)
+    minutes, hours = int(seconds / 60), int(seconds / 3600 + 0.5)
+    for limit, text in (
+        (1, "Less than a second"),
+        (2, "1 second"),
+        (60, f"{whole} seconds"),
+        (120, "About a minute"),
+        (3600, f"{minutes} minutes"),
+    ):
+        if seconds < limit:
+            return text
+    if hours <= 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Go's notation: 1h30m0s, 1.5s, 300ms, 0s."""
+    sign, value = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if value < 10**9:
+        for unit, size in (("ms", 10**6), ("µs", 10**3), ("ns", 1)):
+            if value >= size:
+                return f"{sign}{_trim(value, size)}{unit}"
+        return "0s"
+    minutes, rest = divmod(value, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_trim(rest, 10**9)}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    return sign + (f"{hours}h{text}" if hours else text)
+
+
+def _trim(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+def format_rfc3339(ns: int) -> str:
+    """UTC with nanoseconds, as `inspect` and `logs -t` write it; 0 is Go's zero time."""
+    if not ns:
+        return "0001-01-01T00:00:00Z"
+    seconds, fraction = divmod(ns, 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+
+
+def format_local(ns: int) -> str:
+    """The CreatedAt column: "2025-05-30 12:07:14 +0200 CEST"."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(ns // 10**9))
