@@ -69,6 +69,10 @@ class Request(NamedTuple):
 class Token(NamedTuple):
     value: str
     life_s: float
+    refresh_token: str = ""
+
+    def __repr__(self) -> str:
+        return "Token(…)"
 
 
 class Proxies(NamedTuple):
@@ -264,9 +268,15 @@ def check_realm(realm: str, registry: Origin) -> None:
 
 
 def token_request(
-    challenge: Challenge, registry: Origin, scopes: Iterable[str], secret: Secret | None
+    challenge: Challenge,
+    registry: Origin,
+    scopes: Iterable[str],
+    secret: Secret | None,
+    *,
+    offline: bool = False,
 ) -> Request:
-    """The request for a token. `scopes` are ours: what the challenge asks for is not trusted."""
+    """The request for a token. `scopes` are ours: what the challenge asks for is not trusted.
+    `offline` asks for an identity token too, as `login` does."""
     realm = challenge.parameters.get("realm", "")
     check_realm(realm, registry)
     query = [("service", challenge.parameters.get("service", ""))]
@@ -288,6 +298,8 @@ def token_request(
         return Request("POST", realm, headers, urlencode(form).encode("ascii"))
     if secret is not None:
         query.append(("account", secret.username))
+        if offline:
+            query += [("offline_token", "true"), ("client_id", USER_AGENT)]
         headers["Authorization"] = basic(secret)
     glue = "&" if "?" in realm else "?"
     return Request("GET", realm + glue + urlencode([item for item in query if item[1]]), headers)
@@ -306,7 +318,8 @@ def parse_token(body: bytes, host: str) -> Token:
         raise CorruptData(f"authorization server {host} sent a malformed token")
     if not isinstance(life, (int, float)) or isinstance(life, bool) or life < MIN_TOKEN_LIFE_S:
         life = MIN_TOKEN_LIFE_S
-    return Token(value, float(min(life, 86400)))
+    refresh = document.get("refresh_token")
+    return Token(value, float(min(life, 86400)), refresh if isinstance(refresh, str) else "")
 
 
 # Answers

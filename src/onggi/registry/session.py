@@ -5,7 +5,8 @@ Credentials and tokens go to the origin they were made for and to its token serv
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..errors import Forbidden, OnggiError, Unauthorized, Unavailable
@@ -42,22 +43,47 @@ class Cancelled(Unavailable):
     """Another part of the same work failed; this one stops without a cause of its own."""
 
 
-class Work(NamedTuple):
-    """What all conversations of one pull or push share."""
+class Work:
+    """What all conversations of one pull or push share. `secret` finds credentials by registry
+    host, as it is written in references."""
 
-    settings: Settings
-    transport: Transport
-    secret: Callable[[str], Secret | None]  # by registry host, as written in its references
-    cancel: threading.Event
-    patience: Patience = Patience()
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        secret: Callable[[str], Secret | None],
+        patience: Patience,
+    ) -> None:
+        self.settings = settings
+        self.transport = transport
+        self.secret = secret
+        self.patience = patience
+        self._stopped = threading.Event()
+        self._bodies: set[Response] = set()
+
+    def stop(self) -> None:
+        """End every pause and every waiting read of the other threads."""
+        self._stopped.set()
+        for response in tuple(self._bodies):
+            response.abort()
 
     def pause(self, seconds: float) -> None:
-        if self.cancel.wait(seconds):
+        if self._stopped.wait(seconds):
             raise Cancelled("cancelled")
 
     def check(self) -> None:
-        if self.cancel.is_set():
+        if self._stopped.is_set():
             raise Cancelled("cancelled")
+
+    @contextmanager
+    def watch(self, response: Response) -> Iterator[None]:
+        """While a body is read, `stop` can end the reading."""
+        self._bodies.add(response)
+        try:
+            self.check()
+            yield
+        finally:
+            self._bodies.discard(response)
 
 
 class Refused(OnggiError):
@@ -85,10 +111,7 @@ class Session:
         self._ready = False
         self._lock = threading.Lock()
         self._authorizations: dict[tuple[str, ...], tuple[str, float]] = {}
-        self.secret = self._stored
-
-    def _stored(self) -> Secret | None:
-        return self._work.secret(self.name)
+        self._secret: Secret | None = None
 
     @property
     def origin(self) -> Origin:
@@ -117,6 +140,7 @@ class Session:
                 except ConnectionFailed:
                     if base == bases[-1]:
                         raise
+            self._secret = self._work.secret(self.name)
             self._base, self._ready = base, True
 
     def _ping(self, base: str) -> None:
@@ -169,6 +193,21 @@ class Session:
                     raise
             self._work.pause(self._work.patience.pause_s(attempt) if wait_s is None else wait_s)
             attempt += 1
+
+    def fetch(
+        self, url: str, scopes: tuple[str, ...], max_bytes: int, *, accept: str = "*/*"
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and whole body of a document; at most `max_bytes` + 1 of it."""
+        for attempt in range(self._work.patience.attempts + 1):
+            with self.request("GET", url, scopes, headers={"Accept": accept}) as response:
+                protocol.check_encoding(response.headers)
+                try:
+                    return response.headers, response.read(max_bytes)
+                except ConnectionFailed:
+                    if attempt == self._work.patience.attempts:
+                        raise
+            self._work.pause(self._work.patience.pause_s(attempt))
+        raise AssertionError("unreachable")
 
     def _attempt(
         self,
@@ -226,7 +265,7 @@ class Session:
         challenge = self._challenge
         if challenge is None:
             return ""
-        secret = self.secret()
+        secret = self._secret
         if challenge.scheme == "basic":
             if secret is None or not secret.username:
                 raise Unauthorized(
@@ -237,16 +276,42 @@ class Session:
         with self._lock:
             known = self._authorizations.get(scopes)
             if known is None or known[1] < time.monotonic() or fresh:
-                token = self.token(challenge, scopes, secret)
+                token = self._token(challenge, scopes, secret)
                 until_s = time.monotonic() + token.life_s * 0.9 - 5
                 known = self._authorizations[scopes] = (f"Bearer {token.value}", until_s)
         return known[0]
 
-    def token(
-        self, challenge: Challenge, scopes: tuple[str, ...], secret: Secret | None
+    def prove(self, secret: Secret) -> Secret:
+        """Check `secret` at the registry; what is to be stored for it (an identity token where the
+        registry gives one). Raises Unauthorized."""
+        url = self.url("")
+        challenge = self._challenge
+        if challenge is not None and challenge.scheme == "bearer":
+            token = self._token(challenge, (), secret, offline=True)
+            if token.refresh_token:
+                return Secret(secret.username, "", token.refresh_token)
+            authorization = f"Bearer {token.value}"
+        else:
+            authorization = protocol.basic(secret)
+        sent = _headers({"Authorization": authorization})
+        with self._work.transport.send("GET", url, sent) as response:
+            if response.status != 200:
+                kind = Unauthorized if response.status in (401, 403) else Unavailable
+                raise kind(
+                    f"login attempt to {url} failed with status: {status_text(response.status)}"
+                )
+        return secret
+
+    def _token(
+        self,
+        challenge: Challenge,
+        scopes: tuple[str, ...],
+        secret: Secret | None,
+        *,
+        offline: bool = False,
     ) -> protocol.Token:
         """Ask the token server that the registry named; its redirects are not followed."""
-        request = protocol.token_request(challenge, self.origin, scopes, secret)
+        request = protocol.token_request(challenge, self.origin, scopes, secret, offline=offline)
         host = protocol.origin(request.url).host
         for attempt in range(self._work.patience.attempts + 1):
             last = attempt == self._work.patience.attempts

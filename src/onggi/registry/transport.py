@@ -87,6 +87,13 @@ class Response:
                 break
         return b"".join(parts)[: max_bytes + 1]
 
+    def abort(self) -> None:
+        """Make a read that waits in another thread end now."""
+        try:
+            self._raw.shutdown()
+        except (ValueError, RuntimeError, OSError):
+            pass  # it has ended already
+
     def drain(self) -> None:
         """Read a small rest so that the connection can serve again."""
         if self._raw.closed:

@@ -1,0 +1,144 @@
+"""The registry client: pull, push, tags, login. One object per command; it keeps nothing on disk.
+
+Frees its caller of endpoints and mirrors, credentials and connections; knows no store: a pull fills
+the sink it is given, a push reads the layers it is given.
+"""
+
+import threading
+from collections.abc import Callable
+
+from ..errors import CorruptData, InvalidInput, NotFound
+from ..progress import Event, Report
+from ..spec.jsontext import loads_strict
+from ..spec.platform import Platform
+from ..spec.reference import Reference
+from . import protocol
+from .config import Settings
+from .credentials import Credentials, server_key
+from .protocol import Secret
+from .pulling import Pull, Pulled, Sink
+from .pushing import Push, Pushed, PushImage
+from .session import Patience, Refused, Session, Work
+from .transport import Timeouts, Transport
+
+MAX_LIST_BYTES = 4 << 20
+MAX_PAGES = 1000
+MAX_TAGS = 100_000
+
+
+class Registry:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        *,
+        timeouts: Timeouts | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._timeouts = timeouts or Timeouts()
+        self._patience = patience or Patience()
+
+    def pull(
+        self,
+        reference: Reference,
+        platform: Platform,
+        sink: Sink,
+        report: Report,
+        *,
+        resolved: Callable[[Pulled], None] | None = None,
+    ) -> Pulled:
+        """Fetch an image: its documents are returned, its layers go to `sink`. `resolved` is called
+        before the first layer moves. Mirrors of the registry are asked first."""
+        with Transport(self._settings, self._timeouts) as transport:
+            work = self._work(transport)
+            sessions = [
+                Session(work, _netloc(mirror), base=mirror)
+                for mirror in self._settings.mirrors(reference.domain)
+            ]
+            sessions.append(Session(work, reference.domain))
+            pull = Pull(work, sessions, reference, platform, _serial(report))
+            pulled = pull.resolve()
+            if resolved is not None:
+                resolved(pulled)
+            pull.layers(pulled, sink)
+            return pulled
+
+    def push(self, reference: Reference, image: PushImage, report: Report) -> Pushed:
+        """Upload what the registry does not have, then the manifest under the reference's tag."""
+        with Transport(self._settings, self._timeouts) as transport:
+            work = self._work(transport)
+            session = Session(work, reference.domain)
+            return Push(work, session, reference, _serial(report)).run(image)
+
+    def tags(self, reference: Reference) -> list[str]:
+        """All tags of a repository, in the registry's order."""
+        with Transport(self._settings, self._timeouts) as transport:
+            session = Session(self._work(transport), reference.domain)
+            scopes = (protocol.scope(reference.path, "pull"),)
+            url: str | None = session.url(f"{reference.path}/tags/list")
+            tags: list[str] = []
+            seen: set[str] = set()
+            while url is not None:
+                if url in seen or len(seen) >= MAX_PAGES or len(tags) > MAX_TAGS:
+                    raise CorruptData(f"the tag list of {reference.familiar_name} does not end")
+                seen.add(url)
+                try:
+                    headers, body = session.fetch(url, scopes, MAX_LIST_BYTES)
+                except Refused as error:
+                    raise error.explain(reference, "pull") from error
+                tags += _tag_page(body)
+                url = protocol.next_page(url, headers.get("Link", ""), session.origin)
+            return tags
+
+    def login(self, server: str, username: str, password: str) -> bool:
+        """Check the credentials at the registry and store them; whether they lie unencrypted in
+        the file. Raises Unauthorized when they are wrong."""
+        if not username or not password:
+            raise InvalidInput("username and password must not be empty")
+        name = _server_name(server)
+        with Transport(self._settings, self._timeouts) as transport:
+            secret = Session(self._work(transport), name).prove(Secret(username, password))
+        return self._credentials.put(server, secret)
+
+    def logout(self, server: str) -> bool:
+        """Forget the credentials; False when there were none."""
+        return self._credentials.erase(server)
+
+    def _work(self, transport: Transport) -> Work:
+        return Work(self._settings, transport, self._credentials.get, self._patience)
+
+
+def _server_name(server: str) -> str:
+    """The registry a `login` argument means, as references write it."""
+    if server_key(server).startswith("https://"):
+        return "docker.io"
+    name = server_key(server)
+    protocol.split_url(f"https://{name}", "registry")
+    return name
+
+
+def _netloc(url: str) -> str:
+    return protocol.split_url(url, "mirror").netloc
+
+
+def _serial(report: Report) -> Report:
+    """Frontends need no locks: events of several threads come one at a time."""
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            report(event)
+
+    return tell
+
+
+def _tag_page(body: bytes) -> list[str]:
+    document = loads_strict(body, what="tag list", max_bytes=MAX_LIST_BYTES)
+    tags = document.get("tags") if isinstance(document, dict) else None
+    if tags is None:
+        raise NotFound("the registry lists no tags")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise CorruptData("tag list: tags is not a list of strings")
+    return tags
