@@ -1,0 +1,23 @@
+"""How a Dockerfile's mistake is told: docker's first line, the line of the file, a caret, a hint.
+
+Owns the wording; decides nothing about what is wrong.
+"""
+
+from ..errors import InvalidInput
+
+SHOWN = 160  # characters of a line worth showing
+
+
+def at_line(
+    message: str, line: int, text: str = "", *, near: str = "", hint: str | None = None
+) -> InvalidInput:
+    """The error for `line` (from 1) whose text is `text`; the caret marks `near` when it occurs."""
+    first = f"dockerfile parse error on line {line}: {message}"
+    shown = text.replace("\t", " ")[:SHOWN]
+    if not shown:
+        return InvalidInput(first, hint=hint)
+    prefix = f"  {line} | "
+    column = max(shown.find(near), 0) if near else len(shown) - len(shown.lstrip())
+    width = len(near) if near and near in shown else 1
+    caret = " " * (len(prefix) + column) + "^" * width
+    return InvalidInput(f"{first}\n{prefix}{shown}\n{caret}", hint=hint)
