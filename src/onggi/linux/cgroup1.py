@@ -1,0 +1,173 @@
+"""cgroup v1: one hierarchy for each controller (or group of controllers)."""
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+
+from .cgroup import (
+    DeviceRule,
+    Resources,
+    Setting,
+    Stats,
+    cpu_quota,
+    memory_and_swap,
+    read,
+    read_keyed,
+    read_number,
+    write,
+    write_settings,
+)
+
+_NO_SWAP_LIMIT = (
+    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+    "Memory limited without swap."
+)
+_FREEZE_TIMEOUT_S = 2.0
+
+
+def settings(resources: Resources) -> list[tuple[str, Setting]]:
+    """(controller, setting) pairs in the order in which a fresh group takes them."""
+    found: list[tuple[str, Setting]] = []
+
+    def want(controller: str, file: str, value: object, warning: str = "") -> None:
+        found.append((controller, Setting(file, str(value), warning)))
+
+    if resources.memory_bytes:
+        want("memory", "memory.limit_in_bytes", resources.memory_bytes)
+        total = memory_and_swap(resources)
+        want("memory", "memory.memsw.limit_in_bytes", total, _NO_SWAP_LIMIT)
+    if resources.memory_reservation_bytes:
+        want("memory", "memory.soft_limit_in_bytes", resources.memory_reservation_bytes)
+    quota, period = cpu_quota(resources)
+    if period:
+        want("cpu", "cpu.cfs_period_us", period)
+    if quota:
+        want("cpu", "cpu.cfs_quota_us", quota)
+    if resources.cpu_shares:
+        want("cpu", "cpu.shares", resources.cpu_shares)
+    if resources.cpuset_cpus:
+        want("cpuset", "cpuset.cpus", resources.cpuset_cpus)
+    if resources.cpuset_mems:
+        want("cpuset", "cpuset.mems", resources.cpuset_mems)
+    if resources.pids_limit:
+        want("pids", "pids.max", resources.pids_limit if resources.pids_limit > 0 else "max")
+    return found
+
+
+def device_line(rule: DeviceRule) -> str:
+    """A rule as devices.allow and devices.deny take it."""
+    if rule.kind == "a":
+        return "a"
+    major, minor = ("*" if number < 0 else str(number) for number in (rule.major, rule.minor))
+    return f"{rule.kind} {major}:{minor} {rule.access}"
+
+
+class Group:
+    def __init__(self, hierarchies: tuple[tuple[str, str], ...], name: str) -> None:
+        self._directories = {controller: f"{point}/{name}" for controller, point in hierarchies}
+        self._points = dict(hierarchies)
+
+    def paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._directories.values()))
+
+    def mounts(self) -> tuple[tuple[str, str], ...]:
+        """Named as the host's mount points are: "memory", "cpu,cpuacct", "systemd"."""
+        names = {path: os.path.basename(self._points[c]) for c, path in self._directories.items()}
+        return tuple((name, path) for path, name in names.items())
+
+    def make(self) -> None:
+        for path in self.paths():
+            os.makedirs(path, 0o755, exist_ok=True)
+        if "cpuset" in self._directories:
+            _fill_cpuset(self._points["cpuset"], self._directories["cpuset"])
+
+    def apply(self, resources: Resources) -> list[str]:
+        warnings: list[str] = []
+        wanted = settings(resources)
+        memory = [s for controller, s in wanted if controller == "memory"]
+        others = [(c, [s]) for c, s in wanted if c != "memory"]
+        for controller, batch in [("memory", memory), *others]:
+            if not batch:
+                continue
+            if controller not in self._directories:
+                warnings.append(f"the {controller} cgroup is not mounted: limit discarded")
+                continue
+            warnings += _write_batch(self._directories[controller], batch)
+        return warnings
+
+    def restrict_devices(self, rules: Sequence[DeviceRule]) -> list[str]:
+        directory = self._directories.get("devices")
+        if directory is None:
+            return ["the devices cgroup is not mounted: device access is not restricted"]
+        for rule in rules:
+            file = "devices.allow" if rule.allow else "devices.deny"
+            write(f"{directory}/{file}", device_line(rule))
+        return []
+
+    def stats(self) -> Stats:
+        memory = self._directories.get("memory", "")
+        usage = read_number(f"{memory}/memory.usage_in_bytes")
+        cache = read_keyed(f"{memory}/memory.stat", "total_inactive_file")
+        pids = self._directories.get("pids", "")
+        return Stats(
+            cpu_ns=read_number(f"{self._directories.get('cpuacct', '')}/cpuacct.usage"),
+            memory_bytes=max(0, usage - cache),
+            memory_limit_bytes=read_number(f"{memory}/memory.limit_in_bytes"),
+            pids=read_number(f"{pids}/pids.current"),
+            pids_limit=read_number(f"{pids}/pids.max"),
+        )
+
+    def oom_kills(self) -> int:
+        directory = self._directories.get("memory", "")
+        return read_keyed(f"{directory}/memory.oom_control", "oom_kill")
+
+    def kill(self) -> bool:
+        """v1 has no cgroup.kill."""
+        return False
+
+    def freeze(self) -> None:
+        """Returns when every process stands still; one that is being made may take a moment."""
+        path = self._freezer()
+        if path is None:
+            return
+        deadline = time.monotonic() + _FREEZE_TIMEOUT_S
+        write(path, "FROZEN")
+        while read(path).strip() == "FREEZING":  # reading drives the kernel on to FROZEN
+            if time.monotonic() > deadline:
+                write(path, "THAWED")
+                raise OSError(errno.EBUSY, "cannot freeze the processes", path)
+
+    def thaw(self) -> None:
+        path = self._freezer()
+        if path is not None:
+            try:
+                write(path, "THAWED")
+            except FileNotFoundError:
+                pass
+
+    def _freezer(self) -> str | None:
+        directory = self._directories.get("freezer")
+        return f"{directory}/freezer.state" if directory else None
+
+
+def _write_batch(directory: str, batch: list[Setting]) -> list[str]:
+    """Memory must stay below memory plus swap at every moment: when the order up is refused, the
+    order down is right."""
+    try:
+        return write_settings(directory, batch)
+    except OSError as error:
+        if error.errno != errno.EINVAL or len(batch) < 2:
+            raise
+        return write_settings(directory, batch[::-1])
+
+
+def _fill_cpuset(point: str, directory: str) -> None:
+    """A new cpuset is empty and takes no process before it has its parent's CPUs and nodes."""
+    above = point
+    for part in directory[len(point) + 1 :].split("/"):
+        here = f"{above}/{part}"
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not read(f"{here}/{file}").strip():
+                write(f"{here}/{file}", read(f"{above}/{file}").strip())
+        above = here
