@@ -6,9 +6,11 @@ from outside by a socket opened during a short visit (`inside`). Never decides n
 
 import _socket  # `socket` costs 6 ms to import, this 0.7
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from struct import pack
 from types import TracebackType
 from typing import NamedTuple
 
@@ -28,6 +30,8 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
 UP = 0x1
 LOOPBACK_INDEX = 1  # the first interface of every network namespace
+
+_SIOCETHTOOL, _GET_LINK_STATE = 0x8946, 0x0A
 
 _GETTABLE = 10 << 8 | 1  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE
 _TABLE_NAME, _TABLE_USERDATA = 1, 6
@@ -112,6 +116,16 @@ class Netlink:
                     return
                 yield reply
 
+    def settle(self, name: str) -> None:
+        """Make a carrier change take effect now: queues and bridge port open for packets.
+
+        Left alone it happens soon, and until then packets are lost; a first SYN lost costs 1 s.
+        Asking for the link state makes the kernel handle the pending event (linkwatch_sync_dev).
+        """
+        question = libc.buffer(pack("=II", _GET_LINK_STATE, 0))
+        interface = pack("@16sP16x", name.encode(), libc.address(question))
+        fcntl.ioctl(self._socket, _SIOCETHTOOL, interface)
+
     def _receive(self) -> bytes:
         return self._socket.recv(1 << 16)
 
@@ -156,9 +170,12 @@ def create_bridge(name: str, *, mac: str, mtu: int) -> nlmsg.Request:
 def create_veth(
     name: str, *, bridge: int, mtu: int, peer: str, peer_mac: str, peer_namespace: int
 ) -> nlmsg.Request:
-    """A pair in one request: `name` up on the bridge, `peer` up inside the other namespace."""
+    """A pair in one request: `name` up on the bridge, `peer` inside the other namespace.
+
+    The peer stays down: veth refuses (ENOTCONN) to come up before its pair is complete.
+    """
     other = (
-        nlmsg.link_body(0, UP, UP)
+        nlmsg.link_body()
         + nlmsg.attribute(_IFNAME, peer)
         + nlmsg.attribute(_ADDRESS, _mac_bytes(peer_mac))
         + nlmsg.attribute(_MTU, mtu)

@@ -91,6 +91,8 @@ def attach(
             try:
                 gateway = endpoint.gateway if default_route and not network.internal else ""
                 _configure(container, endpoint, interface, gateway)
+                host.settle(endpoint.host_interface)
+                container.settle(interface)
                 _open_published(endpoint, network)
             except BaseException:
                 host.apply(rtnetlink.delete_link(endpoint.host_interface))
@@ -132,6 +134,7 @@ def _configure(
     requests = [
         rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX),
         rtnetlink.add_address(link.number, endpoint.address, endpoint.prefix_length),
+        rtnetlink.set_up(link.number),
     ]
     if gateway:
         requests.append(rtnetlink.add_default_route(gateway))

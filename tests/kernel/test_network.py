@@ -1,0 +1,377 @@
+"""Bridges, rules and published ports, in network namespaces made for the test.
+
+Every "machine" is a namespace; sockets are opened inside it and used from here, so one process is
+the neighbour, the host and the containers at once.
+"""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+
+from onggi.linux import rtnetlink
+from onggi.network import bridge, ipam, ports, rules
+from onggi.spec.network import Endpoint, Network, PortBinding
+
+pytestmark = pytest.mark.root
+SILENCE_S = 0.4
+NEIGHBOUR, HOST = "192.0.2.2", "192.0.2.1"
+
+
+class Machine:
+    """A network namespace held by a sleeping process."""
+
+    def __init__(self, undo: ExitStack) -> None:
+        argv = ["unshare", "--net", "sh", "-c", "echo ready; exec cat"]
+        self.process = undo.enter_context(
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
+        undo.callback(self.process.kill)
+        assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
+        self.pid = self.process.pid
+        self.namespace = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+        undo.callback(os.close, self.namespace)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        with rtnetlink.inside(self.namespace):
+            yield
+
+    def run(self, command: str) -> str:
+        argv = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "sh", "-ec", command]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    def socket(self, kind: int) -> socket.socket:
+        with self.inside():
+            return socket.socket(socket.AF_INET, kind)
+
+
+class Lab:
+    """neighbour -- host -- onggi0 -- a, b
+    `-- br-two -- c ; br-in (internal) -- d"""
+
+    def __init__(self, undo: ExitStack) -> None:
+        self.undo = undo
+        self.host, self.neighbour = Machine(undo), Machine(undo)
+        self.host.run("ip link set lo up; ip link add lan0 type veth peer name lan1")
+        self.host.run(f"ip link set lan1 netns {self.neighbour.pid}")
+        self.host.run(f"ip address add {HOST}/24 dev lan0; ip link set lan0 up mtu 1400")
+        self.host.run(f"ip route add default via {NEIGHBOUR}")
+        self.neighbour.run(f"ip address add {NEIGHBOUR}/24 dev lan1; ip link set lan1 up")
+        with rtnetlink.inside(self.host.namespace), rtnetlink.Netlink() as here:
+            here.settle("lan0")
+        with rtnetlink.inside(self.neighbour.namespace), rtnetlink.Netlink() as there:
+            there.settle("lan1")
+        self.networks: list[Network] = []
+        self.endpoints: list[Endpoint] = []
+        self.machines: dict[str, Machine] = {}
+
+    def network(self, name: str, interface: str, *, internal: bool = False) -> Network:
+        with self.host.inside():
+            taken = [network.subnet for network in self.networks]
+            subnet = ipam.choose_subnet(bridge.routed_subnets(), taken)
+            made = Network(
+                name, name, "bridge", subnet, ipam.gateway_of(subnet), interface, internal
+            )
+            bridge.ensure_bridge(made)
+        self.networks.append(made)
+        return made
+
+    def container(self, name: str, network: Network, *published: PortBinding) -> Endpoint:
+        used = [e.address for e in self.endpoints if e.network_id == network.id]
+        address = ipam.next_address(network.subnet, network.gateway, used)
+        endpoint = Endpoint(
+            network.id, name, address, 24, network.gateway, ipam.mac_for(address), f"veth{name}",
+            published,
+        )  # fmt: skip
+        self.endpoints.append(endpoint)
+        self.apply()
+        self.machines[name] = Machine(self.undo)
+        with self.host.inside():
+            bridge.attach(endpoint, network, self.machines[name].pid)
+        return endpoint
+
+    def apply(self) -> None:
+        with self.host.inside():
+            bridge.apply(rules.render(self.networks, self.endpoints))
+
+    def tcp(self, source: Machine, to: tuple[str, int], server: Machine, port: int) -> str | None:
+        """The peer's address as the server sees it; None when nothing gets through."""
+        with closing(server.socket(socket.SOCK_STREAM)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("0.0.0.0", port))
+            listener.listen()
+            listener.settimeout(5)
+            with closing(source.socket(socket.SOCK_STREAM)) as client:
+                client.settimeout(SILENCE_S)
+                try:
+                    client.connect(to)
+                except OSError:
+                    return None
+                connection, (peer, _port) = listener.accept()
+                with connection:
+                    connection.sendall(b"pong")
+                    assert client.recv(4) == b"pong"
+                return str(peer)
+
+    def udp(self, source: Machine, to: tuple[str, int], server: Machine, port: int) -> str | None:
+        with closing(server.socket(socket.SOCK_DGRAM)) as listener:
+            listener.bind(("0.0.0.0", port))
+            listener.settimeout(SILENCE_S)
+            with closing(source.socket(socket.SOCK_DGRAM)) as client:
+                client.settimeout(SILENCE_S)
+                try:
+                    client.sendto(b"ping", to)
+                    _data, peer = listener.recvfrom(16)
+                    listener.sendto(b"pong", peer)
+                    answer, sender = client.recvfrom(16)
+                except OSError:
+                    return None
+                assert (answer, sender) == (b"pong", to)
+                return str(peer[0])
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with ExitStack() as undo:
+        yield Lab(undo)
+
+
+@pytest.fixture
+def one(lab: Lab) -> Network:
+    return lab.network("bridge", "onggi0")
+
+
+def test_attach_configures_the_container(lab: Lab, one: Network) -> None:
+    endpoint = lab.container("a", one)
+    shown = lab.machines["a"].run(
+        "ip -o address; ip -o link; ip route; cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6"
+    )
+    assert f"inet {endpoint.address}/24 brd 172.17.0.255" in shown
+    assert "mtu 1400" in shown and endpoint.mac_address in shown
+    assert f"default via {one.gateway} dev eth0" in shown
+    assert "inet 127.0.0.1/8" in shown and "inet6 ::1/128" in shown and "fe80" not in shown
+    assert shown.endswith("1\n")
+    assert "02:42:ac:11:00:01" in lab.host.run("ip link show onggi0")
+
+
+def test_container_reaches_host_neighbour_and_peer(lab: Lab, one: Network) -> None:
+    a = lab.container("a", one)
+    b = lab.container("b", one)
+    inside_a, inside_b = lab.machines["a"], lab.machines["b"]
+    assert lab.tcp(inside_a, (one.gateway, 80), lab.host, 80) == a.address
+    assert lab.tcp(lab.host, (a.address, 80), inside_a, 80) == one.gateway
+    assert lab.tcp(inside_a, (b.address, 80), inside_b, 80) == a.address
+    assert lab.tcp(inside_a, (NEIGHBOUR, 80), lab.neighbour, 80) == HOST
+    assert lab.udp(inside_a, (NEIGHBOUR, 53), lab.neighbour, 53) == HOST
+
+
+@pytest.mark.sec("F6")
+def test_published_everywhere(lab: Lab, one: Network) -> None:
+    two = lab.network("two", "br-two")
+    published = (PortBinding("", 8000, 80), PortBinding("0.0.0.0", 5353, 53, "udp"))
+    a = lab.container("a", one, *published)
+    lab.container("b", one)
+    c = lab.container("c", two)
+    inside_a, inside_b, inside_c = (lab.machines[name] for name in "abc")
+    expected = [
+        (lab.host, "127.0.0.1", one.gateway),
+        (lab.host, "127.9.9.9", one.gateway),
+        (lab.host, HOST, HOST),
+        (lab.host, one.gateway, one.gateway),
+        (lab.neighbour, HOST, NEIGHBOUR),  # who it is stays visible
+        (inside_b, HOST, one.gateway),
+        (inside_b, one.gateway, one.gateway),
+        (inside_a, HOST, one.gateway),  # hairpin: to itself through the host
+        (inside_a, one.gateway, one.gateway),
+        (inside_c, HOST, one.gateway),
+        (inside_c, one.gateway, one.gateway),
+    ]
+    for source, address, peer in expected:
+        assert lab.tcp(source, (address, 8000), inside_a, 80) == peer, address
+        assert lab.udp(source, (address, 5353), inside_a, 53) == peer, address
+    assert lab.tcp(inside_c, (a.address, 80), inside_a, 80) is None
+    assert lab.tcp(lab.neighbour, (HOST, 8001), inside_a, 80) is None
+    assert lab.tcp(inside_a, (c.address, 80), inside_c, 80) is None
+
+
+@pytest.mark.sec("F2")
+def test_loopback_publishing_stays_on_the_host(lab: Lab, one: Network) -> None:
+    a = lab.container("a", one, PortBinding("127.0.0.1", 8000, 80))
+    inside_a = lab.machines["a"]
+    lab.neighbour.run(
+        "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet;"
+        f"ip route add 127.0.0.0/8 via {HOST}; ip route add 172.17.0.0/24 via {HOST}"
+    )
+    lab.host.run("echo 1 > /proc/sys/net/ipv4/conf/lan0/route_localnet")
+    attempts = [(lab.neighbour, "127.0.0.1", 8000), (lab.neighbour, a.address, 80)]
+    assert lab.tcp(lab.host, ("127.0.0.1", 8000), inside_a, 80) == one.gateway
+    assert lab.tcp(lab.host, (HOST, 8000), inside_a, 80) is None
+    for source, address, port in [*attempts, (lab.neighbour, HOST, 8000)]:
+        assert lab.tcp(source, (address, port), inside_a, 80) is None, address
+    # The control: without our drops both attacks work, so the test can see them.
+    lab.host.run("nft flush chain ip onggi raw; nft flush chain ip onggi into")
+    for source, address, port in attempts:
+        assert lab.tcp(source, (address, port), inside_a, 80) == NEIGHBOUR, address
+
+
+@pytest.mark.sec("F2")
+def test_container_cannot_reach_the_hosts_loopback(lab: Lab, one: Network) -> None:
+    lab.container("a", one, PortBinding("", 8000, 80))
+    inside_a = lab.machines["a"]
+    inside_a.run(
+        "ip address flush dev lo; echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet;"
+        f"ip route add 127.0.0.0/8 via {one.gateway}"
+    )
+    assert lab.host.run("cat /proc/sys/net/ipv4/conf/onggi0/route_localnet") == "1\n"
+    assert lab.tcp(inside_a, ("127.0.0.1", 81), lab.host, 81) is None
+    lab.host.run("nft flush chain ip onggi raw")
+    assert lab.tcp(inside_a, ("127.0.0.1", 81), lab.host, 81) is not None
+
+
+@pytest.mark.sec("F4")
+def test_networks_are_isolated(lab: Lab, one: Network) -> None:
+    two = lab.network("two", "br-two")
+    inner = lab.network("inner", "br-in", internal=True)
+    at = {
+        "a": lab.container("a", one, PortBinding("", 8000, 80)),
+        "c": lab.container("c", two),
+        "d": lab.container("d", inner, PortBinding("", 8001, 80)),
+        "e": lab.container("e", inner),
+    }
+    assert len({network.subnet for network in (one, two, inner)}) == 3
+    for source in at:
+        for target, endpoint in at.items():
+            reached = lab.tcp(
+                lab.machines[source], (endpoint.address, 80), lab.machines[target], 80
+            )
+            same = at[source].network_id == endpoint.network_id
+            assert (reached is not None) == same, (source, target)
+    inside_d = lab.machines["d"]
+    assert "default" not in inside_d.run("ip route")
+    inside_d.run(f"ip route add default via {inner.gateway}")
+    assert lab.tcp(inside_d, (NEIGHBOUR, 80), lab.neighbour, 80) is None
+    assert lab.tcp(inside_d, (HOST, 8000), lab.machines["a"], 80) is None
+    assert lab.tcp(lab.neighbour, (HOST, 8001), inside_d, 80) is None
+    # A borrowed address goes nowhere.
+    lab.machines["a"].run(f"ip address add {at['c'].address}/32 dev eth0")
+    spoof = lab.machines["a"].socket(socket.SOCK_DGRAM)
+    ear = lab.host.socket(socket.SOCK_DGRAM)
+    with spoof, ear:
+        ear.bind(("0.0.0.0", 99))
+        ear.settimeout(SILENCE_S)
+        spoof.bind((at["c"].address, 0))
+        spoof.sendto(b"x", (one.gateway, 99))
+        with pytest.raises(TimeoutError):
+            ear.recv(1)
+
+
+@pytest.mark.sec("F1")
+def test_an_administrators_drop_stands(lab: Lab, one: Network) -> None:
+    lab.container("a", one, PortBinding("", 8000, 80))
+    inside_a = lab.machines["a"]
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) == NEIGHBOUR
+    lab.host.run(
+        "nft 'add table ip admin; add chain ip admin f { type filter hook forward priority 10; };"
+        " add rule ip admin f iifname lan0 tcp dport 80 drop'"
+    )
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) is None
+
+
+def test_removal_leaves_nothing_and_repeats(lab: Lab, one: Network) -> None:
+    endpoint = lab.container("a", one, PortBinding("", 8000, 80), PortBinding("", 53, 53, "udp"))
+    with lab.host.inside():
+        for _ in range(2):
+            bridge.detach(endpoint)
+            bridge.remove_bridge(one)
+            bridge.apply(rules.render([], []))
+    assert lab.host.run("nft list ruleset") == ""
+    links = lab.host.run("ip -o link")
+    assert "vetha" not in links and "onggi0" not in links
+
+
+def test_apply_runs_nft_only_on_change_and_heals(lab: Lab, one: Network) -> None:
+    handles = "nft -a list table ip onggi"
+    lab.apply()
+    before = lab.host.run(handles)
+    lab.apply()
+    assert lab.host.run(handles) == before
+    lab.host.run("nft flush ruleset")
+    lab.apply()
+    assert "postrouting" in lab.host.run(handles)
+    lab.endpoints.append(
+        Endpoint("bridge", "a", "172.17.0.2", 24, one.gateway, "", "", (PortBinding("", 1, 2),))
+    )
+    lab.apply()
+    assert "172.17.0.2 . 2" in lab.host.run(handles)
+
+
+def test_attach_that_fails_leaves_nothing(lab: Lab, one: Network) -> None:
+    endpoint = lab.container("a", one)
+    with lab.host.inside():
+        bridge.detach(endpoint)
+        bad = endpoint._replace(gateway="10.9.8.7")
+        with pytest.raises(OSError, match="default route"):
+            bridge.attach(bad, one, lab.machines["a"].pid)
+    assert "vetha" not in lab.host.run("ip -o link")
+
+
+def test_attach_replaces_the_interface_of_a_dead_container(lab: Lab, one: Network) -> None:
+    endpoint = lab.container("a", one)
+    fresh = Machine(lab.undo)
+    with lab.host.inside():
+        bridge.attach(endpoint, one, fresh.pid)
+    assert endpoint.address in fresh.run("ip address show eth0")
+    assert "eth0" not in lab.machines["a"].run("ip -o link")
+
+
+def test_udp_flow_follows_a_new_container(lab: Lab, one: Network) -> None:
+    old = lab.container("a", one, PortBinding("", 5353, 53, "udp"))
+    client = lab.neighbour.socket(socket.SOCK_DGRAM)
+    first = lab.machines["a"].socket(socket.SOCK_DGRAM)
+    with client, first:
+        first.bind(("0.0.0.0", 53))
+        first.settimeout(5)
+        client.sendto(b"1", (HOST, 5353))
+        assert first.recv(1) == b"1"
+        with lab.host.inside():
+            bridge.detach(old)
+        lab.endpoints = [old._replace(ports=())]  # its address stays taken
+        new = lab.container("b", one, PortBinding("", 5353, 53, "udp"))
+        assert new.address != old.address
+        with closing(lab.machines["b"].socket(socket.SOCK_DGRAM)) as second:
+            second.bind(("0.0.0.0", 53))
+            second.settimeout(5)
+            client.sendto(b"2", (HOST, 5353))
+            assert second.recv(1) == b"2"
+
+
+def test_loopback_up(lab: Lab) -> None:
+    lonely = Machine(lab.undo)
+    bridge.loopback_up(lonely.pid)
+    assert lab.tcp(lonely, ("127.0.0.1", 80), lonely, 80) == "127.0.0.1"
+    assert lonely.run("ip -o link").count("\n") == 1
+
+
+def test_routes_and_mtu_of_the_host(lab: Lab) -> None:
+    with lab.host.inside():
+        assert bridge.routed_subnets() == ["192.0.2.0/24"]
+        assert bridge.host_mtu() == 1400
+    lab.host.run("ip route add 172.17.0.0/16 via 192.0.2.9")
+    with lab.host.inside():
+        assert ipam.choose_subnet(bridge.routed_subnets(), []) == "172.18.0.0/24"
+    lab.host.run("ip route del default")
+    with lab.host.inside():
+        assert bridge.host_mtu() == 1500
+
+
+def test_reserved_port_passes_traffic_and_holds(lab: Lab, one: Network) -> None:
+    with lab.host.inside():
+        real, held = ports.reserve((PortBinding("", 0, 80),), name="a")
+    lab.undo.callback(ports.release, held)
+    lab.container("a", one, *real)
+    assert lab.tcp(lab.host, ("127.0.0.1", real[0].host_port), lab.machines["a"], 80)
+    assert lab.tcp(lab.neighbour, (HOST, real[0].host_port), lab.machines["a"], 80)
