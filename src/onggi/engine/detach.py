@@ -19,9 +19,10 @@ from ..errors import OnggiError, Unavailable
 Work = Callable[[Callable[[], None]], None]
 
 
-def fork_monitor(work: Work, *, keep: tuple[int, ...] = ()) -> int:
+def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> int:
     """Run `work(ready)` in a detached child and return its pid once it called `ready`. What `work`
-    raises before that is raised here. `keep` are the descriptors the child needs.
+    raises before that is raised here; a fault of ours afterwards goes to the file `crash_log`.
+    `keep` are the descriptors the child needs.
 
     The caller has closed its database connection and runs no other thread.
     """
@@ -33,7 +34,7 @@ def fork_monitor(work: Work, *, keep: tuple[int, ...] = ()) -> int:
         os.close(writer)
         raise Unavailable(f"cannot start a monitor: {error.strerror}") from error
     if pid == 0:
-        _child(work, writer, keep)
+        _child(work, writer, keep, crash_log)
     os.close(writer)
     try:
         answer = _read_all(reader)
@@ -45,7 +46,7 @@ def fork_monitor(work: Work, *, keep: tuple[int, ...] = ()) -> int:
     return pid
 
 
-def _child(work: Work, writer: int, keep: tuple[int, ...]) -> None:
+def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> None:
     """Never returns."""
     answered = False
 
@@ -66,10 +67,30 @@ def _child(work: Work, writer: int, keep: tuple[int, ...]) -> None:
             os.write(writer, _encode(error))
     except Exception as error:  # an entry loop: whatever it is, the command must hear of it
         if not answered:
-            text = f"{type(error).__name__}: {error}"
-            os.write(writer, _encode(OnggiError(f"internal error: {text}")))
+            os.write(writer, _encode(OnggiError(f"internal error: {_described(error)}")))
+        else:
+            _write_crash(crash_log, error)
     finally:
         os._exit(status)
+
+
+def _described(error: BaseException) -> str:
+    """The error with the place it came from."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _write_crash(path: str, error: BaseException) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError:
+        return  # the container's directory is gone, and with it whoever would read this
+    os.write(fd, f"{_described(error)}\n".encode())
+    os.close(fd)
 
 
 def _close_inherited(keep: set[int]) -> None:

@@ -1,0 +1,344 @@
+"""Containers from create to remove. The verbs' long parts live beside: launch (start and watch),
+control (signals and waiting), changes (commit, diff, sizes), inspection (docker's JSON).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..errors import Conflict, InvalidInput, NotFound, OnggiError, Unsupported
+from ..linux import process
+from ..linux.cgroup import Cgroup
+from ..monitor.attach import Attachment
+from ..progress import Report, ignore
+from ..spec.container import Container, ContainerOptions, ContainerState
+from ..spec.digest import Digest
+from ..spec.image import Image
+from ..spec.network import Endpoint, PortBinding
+from ..spec.reference import parse_reference
+from ..store.store import Store
+from . import changes, control, filters, inspection, launch, lifecycle, merge, names
+from .images import Images
+from .networks import Networks, container_of_mode
+from .paths import Paths
+from .reaper import ACTIVE, Reaper
+from .volumes import Volumes
+
+MAX_NAME_ATTEMPTS = 6
+
+
+class Containers:
+    def __init__(
+        self,
+        store: Store,
+        paths: Paths,
+        images: Images,
+        networks: Networks,
+        volumes: Volumes,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._paths = paths
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._warn = warn
+        self._reaper = Reaper(store, self._clean)
+        self._launcher = launch.Launcher(store, paths, networks, volumes, self.get, self._reaper)
+
+    # -- create, look, remove
+
+    def create(
+        self, options: ContainerOptions, *, pull: str = "missing", report: Report = ignore
+    ) -> Container:
+        """A new container, not started. `pull` is missing, always or never. Raises NotFound for an
+        image that cannot be had, Conflict for a taken name, InvalidInput with docker's words."""
+        if options.name:
+            merge.check_name(options.name)
+        self._check_modes(options)
+        image = self._image(options, pull, report)
+        container_id = os.urandom(32).hex()
+        with self._store.shared():
+            requests = merge.wanted_mounts(options, image.config.volumes)
+            mounts = self._volumes.resolve(requests, image.config.diff_ids)
+            config = merge.merge(container_id, options, image, mounts, self._host_name(options))
+            launch.check(config, self._paths)
+            self._paths.make_container(container_id)
+            try:
+                return self._insert(container_id, options.name, config)
+            except BaseException:
+                self._paths.remove_container(container_id)
+                self._volumes.remove_anonymous(mounts)
+                raise
+
+    def _insert(self, container_id: str, name: str, config: Any) -> Container:
+        me = os.getpid()
+        state = ContainerState(
+            monitor_pid=me,
+            monitor_start=process.start_time(me) or 0,
+            boot_id=self._reaper.boot_id(),
+        )
+        for attempt in range(MAX_NAME_ATTEMPTS):
+            chosen = name or names.generate(attempt)
+            container = Container(container_id, chosen, time.time_ns(), config, state)
+            try:
+                self._store.containers.insert(container)
+                return container
+            except Conflict:
+                if name or attempt == MAX_NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
+        if pull == "always":
+            return self._images.pull(options.image, platform=options.platform, report=report)
+        try:
+            return self._images.get(options.image)
+        except NotFound:
+            if pull == "never":
+                raise
+        return self._images.pull(options.image, platform=options.platform, report=report)
+
+    def _check_modes(self, options: ContainerOptions) -> None:
+        host = options.host
+        mode = host.network_mode
+        self._networks.check_mode(mode)
+        if host.ports and container_of_mode(mode):
+            raise InvalidInput(
+                "conflicting options: port publishing and the container type network mode"
+            )
+        if container_of_mode(mode) and options.hostname:
+            raise InvalidInput("conflicting options: hostname and the network mode")
+        if host.restart_policy not in ("", "no"):
+            raise Unsupported("restart policies are not supported yet")
+
+    def _host_name(self, options: ContainerOptions) -> str:
+        """The host's name when the container shares the host's UTS namespace or network."""
+        shares = options.host.uts_mode == "host" or options.host.network_mode == "host"
+        if shares and not options.hostname:
+            return os.uname().nodename
+        other = container_of_mode(options.host.network_mode)
+        return self.get(other).config.hostname if other else ""
+
+    def get(self, reference: str) -> Container:
+        """By id, unambiguous start of an id, or name, as it is now. Raises NotFound."""
+        return self._reaper.observe(self._store.containers.get(reference))
+
+    def list(
+        self, *, all: bool = False, filters: filters.Filters | None = None, limit: int = 0
+    ) -> list[Container]:
+        """Newest first; without `all` (or a status filter, or `limit`) only those that run."""
+        chosen = filters or {}
+        everything = all or limit > 0 or "status" in chosen or "exited" in chosen
+        found = [self._reaper.observe(c) for c in self._store.containers.list(all=everything)]
+        if not everything:
+            found = [c for c in found if c.state.status in ACTIVE]
+        found = _filtered(self, found, chosen)
+        return found[:limit] if limit > 0 else found
+
+    def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON object of one container."""
+        container = self.get(reference)
+        sizes = changes.sizes(self._store, self._paths, container) if size else None
+        endpoints = self._networks.endpoints(container.id)
+        by_id = {network.id: network for network in self._networks.list()}
+        return inspection.container(container, self._paths, endpoints, by_id, sizes)
+
+    def endpoints(self, container: Container) -> list[Endpoint]:
+        return self._networks.endpoints(container.id)
+
+    def ports(self, container: Container) -> tuple[PortBinding, ...]:
+        """The ports that are published right now, with their real host ports."""
+        return tuple(port for endpoint in self.endpoints(container) for port in endpoint.ports)
+
+    def loopback_only_ports(self, container: Container) -> list[PortBinding]:
+        """Published ports whose program listens on 127.0.0.1 alone, where -p cannot reach it."""
+        return inspection.loopback_only(container, self.ports(container))
+
+    def rename(self, reference: str, name: str) -> None:
+        container = self.get(reference)
+        merge.check_name(name.lstrip("/"))
+        self._store.containers.rename(container.id, name.lstrip("/"))
+
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Delete a container that does not run (with `force`: kill it first), its writable layer
+        and logs; with `volumes` its anonymous volumes too. Raises Conflict, NotFound."""
+        container = self.get(reference)
+        if container.state.status in ACTIVE:
+            if not force:
+                raise Conflict(
+                    f'cannot remove container "{container.name}": container is '
+                    f"{container.state.status}: stop the container before removing or force remove"
+                )
+            control.end_now(container)
+        with self._paths.locked(container.id):
+            try:
+                container = self._reaper.observe(self._store.containers.get(container.id))
+            except NotFound:
+                return  # --rm was faster
+            if container.state.status in ACTIVE:
+                raise Conflict(f'container "{container.name}" was started meanwhile')
+            self._clean(container)
+            launch.delete(self._store, self._paths, self._volumes, container, volumes)
+
+    def prune(self, chosen: filters.Filters | None = None) -> list[str]:
+        """Remove all containers that do not run; their ids."""
+        removed = []
+        for container in self.list(all=True, filters=chosen):
+            if container.state.status in ("created", "exited", "dead"):
+                try:
+                    self.remove(container.id)
+                except (Conflict, NotFound):
+                    continue  # started or removed meanwhile
+                removed.append(container.id)
+        return removed
+
+    def _clean(self, container: Container) -> None:
+        """Undo what a run made, whatever of it is left."""
+        Cgroup(container.id).remove()
+        self._networks.disconnect(container.id)
+        self._paths.remove_running(container.id)
+
+    # -- run
+
+    def start(self, reference: str) -> Container:
+        """Start; returns when the process runs. Raises CommandNotFound, CommandNotExecutable,
+        NotModified when it already runs."""
+        return self._launcher.start(self.get(reference), client=None)
+
+    def start_attached(self, reference: str, *, stdin: bool) -> Attachment:
+        """Start with an attachment that misses no byte and slows the container as a pipe would."""
+        return self._launcher.start_attached(self.get(reference), stdin=stdin)
+
+    def attach(self, reference: str, *, stdin: bool) -> Attachment:
+        """Join a running container's streams. Raises Conflict when it does not run."""
+        return control.attach(self._paths, self.get(reference), stdin=stdin)
+
+    def stop(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        """Signal, wait, then kill. Raises NotModified when it does not run."""
+        control.stop(self._paths, self.get(reference), timeout_s, signal)
+
+    def kill(self, reference: str, signal: str = "KILL") -> None:
+        control.kill(self.get(reference), signal)
+
+    def restart(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        container = self.get(reference)
+        if container.state.status in ACTIVE:
+            lifecycle.require(container, lifecycle.Event.STOP)
+            control.stop(self._paths, container, timeout_s, signal)
+            container = self.get(container.id)
+        self._launcher.start(container, client=None)
+
+    def pause(self, reference: str) -> None:
+        control.pause(self._store, self.get(reference))
+
+    def unpause(self, reference: str) -> None:
+        control.unpause(self._store, self.get(reference))
+
+    def wait(self, reference: str, *, timeout_s: float | None = None) -> ContainerState:
+        """Wait for the end; the final state. Raises Unavailable after `timeout_s`."""
+        return control.wait(self._paths, self.get(reference), self.get, timeout_s)
+
+    def top(self, reference: str, ps_args: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+        return control.top(self.get(reference), ps_args)
+
+    # -- what it changed
+
+    def diff(self, reference: str) -> list[tuple[str, str]]:
+        """("A" | "C" | "D", path) of everything that differs from the image."""
+        return changes.diff(self._store, self._paths, self.get(reference))
+
+    def size(self, reference: str) -> tuple[int, int]:
+        """(bytes of the writable layer, bytes of everything)."""
+        return changes.sizes(self._store, self._paths, self.get(reference))
+
+    def commit(
+        self,
+        reference: str,
+        *,
+        target: str = "",
+        author: str = "",
+        message: str = "",
+        changes_: Sequence[str] = (),
+        pause: bool = True,
+    ) -> Digest:
+        """An image of the container's present file system; the image's id."""
+        container = self.get(reference)
+        name = parse_reference(target) if target else None
+        request = changes.CommitRequest(name, author, message, tuple(changes_), pause)
+        return changes.commit(self._store, self._paths, container, request)
+
+    # -- build steps
+
+    @contextmanager
+    def step(self, options: ContainerOptions) -> "Iterator[Step]":
+        """A container for one RUN of a build: hidden, and gone when the block ends."""
+        container = self.create(options._replace(purpose="build"), pull="never")
+        try:
+            yield Step(self, container, self._paths.upper(container.id))
+        finally:
+            try:
+                self.remove(container.id, force=True, volumes=True)
+            except NotFound:
+                pass
+
+    def sweep_steps(self) -> None:
+        """Remove the step containers of builders that died."""
+        for container in self._store.containers.list(all=True, purpose="build"):
+            seen = self._reaper.observe(container)
+            if seen.state.status not in ACTIVE and not self._reaper.is_watched(seen.state):
+                try:
+                    self.remove(container.id, force=True, volumes=True)
+                except OnggiError:
+                    continue  # another command is at it
+
+
+class StepResult(NamedTuple):
+    exit_code: int
+    upper_path: str
+    oom_killed: bool
+
+
+class Step:
+    """One build step's container."""
+
+    def __init__(self, containers: Containers, container: Container, upper: str) -> None:
+        self._containers = containers
+        self.container = container
+        self._upper = upper
+
+    def run(self, output: Callable[[int, bytes], None]) -> StepResult:
+        """Run to the end, handing on (stream, bytes). The step dies with its builder."""
+        attachment = self._containers.start_attached(self.container.id, stdin=False)
+        try:
+            for stream, data in attachment.frames():
+                output(stream, data)
+        finally:
+            attachment.close()
+        state = self._containers.wait(self.container.id)
+        return StepResult(state.exit_code, self._upper, state.oom_killed)
+
+
+def _filtered(
+    containers: Containers, found: "list[Container]", chosen: Mapping[str, Sequence[str]]
+) -> "list[Container]":
+    if not chosen:
+        return found
+    images, networks = containers._images, containers._networks
+
+    def image_of(reference: str) -> Image | None:
+        try:
+            return images.get(reference)
+        except (NotFound, InvalidInput):
+            return None
+
+    def networks_of(container: Container) -> list[str]:
+        names_ = {network.id: network.name for network in networks.list()}
+        mode = container.config.options.host.network_mode
+        return [mode] + [names_[e.network_id] for e in networks.endpoints(container.id)]
+
+    return filters.select(
+        found, chosen, image_of=image_of, networks_of=networks_of, find=containers.get
+    )

@@ -1,0 +1,345 @@
+"""Docker's JSON of containers, networks and volumes, key for key (API 1.51)."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..spec.container import Container, HostOptions
+from ..spec.mount import MountPoint, Volume
+from ..spec.network import Endpoint, Network, PortBinding
+from ..spec.platform import host_platform
+from .paths import Paths
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+def rfc3339(time_ns: int) -> str:
+    """Docker's timestamps: UTC, nanoseconds without trailing zeros; the zero time for 0."""
+    if not time_ns:
+        return ZERO_TIME
+    import time
+
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fraction = f".{nanos:09d}".rstrip("0").rstrip(".")
+    return f"{text}{fraction}Z"
+
+
+def container(
+    c: Container,
+    paths: Paths,
+    endpoints: Iterable[Endpoint],
+    networks: Mapping[str, Network],
+    sizes: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    args = c.config.process.args
+    base = paths.container(c.id)
+    result: dict[str, Any] = {
+        "Id": c.id,
+        "Created": rfc3339(c.created_ns),
+        "Path": args[0] if args else "",
+        "Args": list(args[1:]),
+        "State": _state(c),
+        "Image": c.config.image_id,
+        "ResolvConfPath": f"{base}/resolv.conf",
+        "HostnamePath": f"{base}/hostname",
+        "HostsPath": f"{base}/hosts",
+        "LogPath": paths.log(c.id) if c.config.options.host.log_driver == "json-file" else "",
+        "Name": f"/{c.name}",
+        "RestartCount": c.state.restart_count,
+        "Driver": "overlay2",
+        "Platform": host_platform().os,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(c.config.options.host),
+        "GraphDriver": {"Data": {"UpperDir": paths.upper(c.id)}, "Name": "overlay2"},
+        "Mounts": [_mount(point) for point in c.config.mounts],
+        "Config": _config(c),
+        "NetworkSettings": _network_settings(c, list(endpoints), networks),
+    }
+    if sizes is not None:
+        result["SizeRw"], result["SizeRootFs"] = sizes
+    return result
+
+
+def _state(c: Container) -> dict[str, Any]:
+    state = c.state
+    return {
+        "Status": state.status,
+        "Running": state.status in ("running", "paused"),
+        "Paused": state.status == "paused",
+        "Restarting": state.status == "restarting",
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == "dead",
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_ns),
+        "FinishedAt": rfc3339(state.finished_ns),
+    }
+
+
+def _config(c: Container) -> dict[str, Any]:
+    options, process = c.config.options, c.config.process
+    config: dict[str, Any] = {
+        "Hostname": c.config.hostname,
+        "Domainname": options.domainname,
+        "User": process.user,
+        "AttachStdin": options.open_stdin,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "ExposedPorts": {port: {} for port in c.config.exposed_ports},
+        "Tty": options.tty,
+        "OpenStdin": options.open_stdin,
+        "StdinOnce": options.stdin_once,
+        "Env": [e for e in process.env if not e.startswith(("HOSTNAME=", "TERM="))],
+        "Cmd": list(process.command) or None,
+        "Image": options.image,
+        "Volumes": {p.target: {} for p in c.config.mounts if p.kind == "volume"} or None,
+        "WorkingDir": process.working_dir if process.working_dir != "/" else "",
+        "Entrypoint": list(process.entrypoint) or None,
+        "OnBuild": None,
+        "Labels": dict(sorted(c.config.labels.items())),
+    }
+    if not config["ExposedPorts"]:
+        del config["ExposedPorts"]
+    if options.stop_signal:
+        config["StopSignal"] = options.stop_signal
+    if options.stop_timeout_s is not None:
+        config["StopTimeout"] = options.stop_timeout_s
+    return config
+
+
+def _host_config(host: HostOptions) -> dict[str, Any]:
+    r = host.resources
+    return {
+        "Binds": [_bind(m) for m in host.mounts if m.kind != "tmpfs" and m.source] or None,
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": host.log_driver, "Config": dict(host.log_options)},
+        "NetworkMode": host.network_mode,
+        "PortBindings": _bindings(host.ports),
+        "RestartPolicy": {"Name": host.restart_policy, "MaximumRetryCount": 0},
+        "AutoRemove": host.auto_remove,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "ConsoleSize": [0, 0],
+        "CapAdd": list(host.cap_add) or None,
+        "CapDrop": list(host.cap_drop) or None,
+        "CgroupnsMode": "private",
+        "Dns": list(host.dns),
+        "DnsOptions": list(host.dns_options),
+        "DnsSearch": list(host.dns_search),
+        "ExtraHosts": list(host.extra_hosts) or None,
+        "GroupAdd": list(host.group_add) or None,
+        "IpcMode": host.ipc_mode or "private",
+        "Cgroup": "",
+        "Links": None,
+        "OomScoreAdj": host.oom_score_adj,
+        "PidMode": host.pid_mode,
+        "Privileged": host.privileged,
+        "PublishAllPorts": host.publish_all,
+        "ReadonlyRootfs": host.read_only,
+        "SecurityOpt": list(host.security_opt) or None,
+        "UTSMode": host.uts_mode,
+        "UsernsMode": "",
+        "ShmSize": host.shm_bytes,
+        "Sysctls": dict(host.sysctls) or None,
+        "Runtime": "onggi-runtime",
+        "Isolation": "",
+        "CpuShares": r.cpu_shares,
+        "Memory": r.memory_bytes,
+        "NanoCpus": r.nano_cpus,
+        "CgroupParent": "",
+        "CpuPeriod": r.cpu_period_us,
+        "CpuQuota": r.cpu_quota_us,
+        "CpusetCpus": r.cpuset_cpus,
+        "CpusetMems": r.cpuset_mems,
+        "Devices": [],
+        "MemoryReservation": r.memory_reservation_bytes,
+        "MemorySwap": r.memory_swap_bytes,
+        "PidsLimit": r.pids_limit or None,
+        "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in host.ulimits],
+        "Init": host.init or None,
+        "Tmpfs": {m.target: m.tmpfs_options for m in host.mounts if m.kind == "tmpfs"} or None,
+    }
+
+
+def _bind(request: Any) -> str:
+    mode = ":ro" if request.read_only else ""
+    return f"{request.source}:{request.target}{mode}"
+
+
+def _mount(point: MountPoint) -> dict[str, Any]:
+    mount: dict[str, Any] = {"Type": point.kind}
+    if point.kind == "volume":
+        mount["Name"] = point.name
+    mount["Source"] = point.source
+    mount["Destination"] = point.target
+    if point.kind == "volume":
+        mount["Driver"] = "local"
+    mount["Mode"] = "ro" if point.read_only else ""
+    mount["RW"] = not point.read_only
+    mount["Propagation"] = point.propagation if point.kind == "bind" else ""
+    return mount
+
+
+def _bindings(ports: Iterable[PortBinding]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        found.setdefault(f"{port.container_port}/{port.protocol}", []).append(
+            {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
+        )
+    return found
+
+
+def _published(c: Container, endpoints: list[Endpoint]) -> dict[str, Any]:
+    ports: dict[str, Any] = dict.fromkeys(c.config.exposed_ports) if endpoints else {}
+    for endpoint in endpoints:
+        for key, bindings in _bindings(endpoint.ports).items():
+            ports[key] = [{**b, "HostIp": b["HostIp"] or "0.0.0.0"} for b in bindings]  # noqa: S104
+    return ports
+
+
+def _network_settings(
+    c: Container, endpoints: list[Endpoint], networks: Mapping[str, Network]
+) -> dict[str, Any]:
+    first = endpoints[0] if endpoints else None
+    return {
+        "Bridge": "",
+        "SandboxID": c.id if c.state.pid else "",
+        "SandboxKey": f"/proc/{c.state.pid}/ns/net" if c.state.pid else "",
+        "Ports": _published(c, endpoints),
+        "EndpointID": endpoint_id(first) if first else "",
+        "Gateway": first.gateway if first else "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": first.address if first else "",
+        "IPPrefixLen": first.prefix_length if first else 0,
+        "IPv6Gateway": "",
+        "MacAddress": first.mac_address if first else "",
+        "Networks": _networks(c, endpoints, networks),
+    }
+
+
+def _networks(
+    c: Container, endpoints: list[Endpoint], networks: Mapping[str, Network]
+) -> dict[str, Any]:
+    if endpoints:
+        return {networks[e.network_id].name: _endpoint(e) for e in endpoints}
+    mode = c.config.options.host.network_mode
+    if mode.startswith("container:"):
+        return {}
+    name = "bridge" if mode == "default" else mode
+    known = next((n for n in networks.values() if n.name == name), None)
+    empty = Endpoint(known.id if known else "", "", "", 0, "", "", "")
+    return {name: _endpoint(empty)}
+
+
+def _endpoint(e: Endpoint) -> dict[str, Any]:
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": list(e.aliases) or None,
+        "MacAddress": e.mac_address,
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": e.network_id,
+        "EndpointID": endpoint_id(e) if e.address else "",
+        "Gateway": e.gateway,
+        "IPAddress": e.address,
+        "IPPrefixLen": e.prefix_length,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+
+
+def endpoint_id(e: Endpoint) -> str:
+    """A stable 64-digit id of a container's place on a network."""
+    import hashlib
+
+    return hashlib.sha256(f"{e.network_id}/{e.container_id}".encode()).hexdigest()
+
+
+def network(n: Network, endpoints: Iterable[Endpoint], names: Mapping[str, str]) -> dict[str, Any]:
+    ipam_config = [{"Subnet": n.subnet, "Gateway": n.gateway}] if n.subnet else None
+    return {
+        "Name": n.name,
+        "Id": n.id,
+        "Created": rfc3339(n.created_ns),
+        "Scope": "local",
+        "Driver": n.driver,
+        "EnableIPv4": True,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": None, "Config": ipam_config},
+        "Internal": n.internal,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {
+            e.container_id: {
+                "Name": names.get(e.container_id, ""),
+                "EndpointID": endpoint_id(e),
+                "MacAddress": e.mac_address,
+                "IPv4Address": f"{e.address}/{e.prefix_length}",
+                "IPv6Address": "",
+            }
+            for e in endpoints
+        },
+        "Options": {"com.docker.network.bridge.name": n.bridge} if n.bridge else {},
+        "Labels": dict(n.labels),
+    }
+
+
+def volume(v: Volume, mountpoint: str) -> dict[str, Any]:
+    labels = dict(v.labels)
+    if v.anonymous:
+        labels.setdefault("com.docker.volume.anonymous", "")
+    return {
+        "CreatedAt": rfc3339(v.created_ns // 1_000_000_000 * 1_000_000_000),
+        "Driver": "local",
+        "Labels": labels or None,
+        "Mountpoint": mountpoint,
+        "Name": v.name,
+        "Options": None,
+        "Scope": "local",
+    }
+
+
+def loopback_only(c: Container, ports: Iterable[PortBinding]) -> list[PortBinding]:
+    """Published TCP ports on which something listens on 127.0.0.1 in the container, and nothing on
+    an address that a published port reaches."""
+    wanted = [port for port in ports if port.protocol == "tcp"]
+    if not wanted or not c.state.pid:
+        return []
+    loopback, reachable = set(), set()
+    for table in ("tcp", "tcp6"):
+        for address, port in _listeners(c.state.pid, table):
+            (loopback if _is_loopback(address) else reachable).add(port)
+    return [p for p in wanted if p.container_port in loopback - reachable]
+
+
+def _listeners(pid: int, table: str) -> list[tuple[str, int]]:
+    """(hexadecimal address, port) of what listens in the process's network namespace."""
+    try:
+        fd = os.open(f"/proc/{pid}/net/{table}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    with open(fd, encoding="ascii", errors="replace") as file:
+        lines = file.read().splitlines()[1:]
+    found = []
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == "0A":  # TCP_LISTEN
+            address, _, port = fields[1].partition(":")
+            found.append((address, int(port, 16)))
+    return found
+
+
+def _is_loopback(address: str) -> bool:
+    """Little-endian words as the kernel prints them: 0100007F, and ::1."""
+    return (address.endswith("7F") and len(address) == 8) or address == "0" * 24 + "01000000"

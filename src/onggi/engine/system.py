@@ -1,0 +1,121 @@
+"""What this engine and host are: version, info, disk usage, and the clean-up of everything unused."""
+
+import os
+from typing import Any, NamedTuple
+
+from .. import __version__
+from ..linux.cgroup import Cgroup
+from ..spec.platform import host_platform
+from ..store.store import Store
+from .containers import Containers
+from .images import Images
+from .volumes import Volumes
+
+API_VERSION = "1.51"
+
+
+class Usage(NamedTuple):
+    """One row of `system df`. Sizes in bytes."""
+
+    kind: str
+    total: int
+    active: int
+    size_bytes: int
+    reclaimable_bytes: int
+
+
+class System:
+    def __init__(
+        self, store: Store, containers: Containers, images: Images, volumes: Volumes
+    ) -> None:
+        self._store = store
+        self._containers = containers
+        self._images = images
+        self._volumes = volumes
+
+    def version(self) -> dict[str, str]:
+        platform, host = host_platform(), os.uname()
+        return {
+            "Version": __version__,
+            "ApiVersion": API_VERSION,
+            "Os": platform.os,
+            "Arch": platform.architecture,
+            "KernelVersion": host.release,
+        }
+
+    def info(self) -> dict[str, Any]:
+        containers = self._containers.list(all=True)
+        by_status = [c.state.status for c in containers]
+        host = os.uname()
+        return {
+            "Containers": len(containers),
+            "ContainersRunning": by_status.count("running"),
+            "ContainersPaused": by_status.count("paused"),
+            "ContainersStopped": len(containers)
+            - by_status.count("running")
+            - by_status.count("paused"),
+            "Images": len(self._images.list()),
+            "Driver": "overlay2",
+            "DriverStatus": [["Layer backend", self._store.layers.backend()]],
+            "LoggingDriver": "json-file",
+            "CgroupVersion": str(Cgroup("info").version),
+            "KernelVersion": host.release,
+            "OperatingSystem": _pretty_name(),
+            "OSType": "linux",
+            "Architecture": host.machine,
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "DockerRootDir": self._store.root,
+            "Name": host.nodename,
+            "ServerVersion": __version__,
+        }
+
+    def usage(self) -> list[Usage]:
+        """Images, containers, volumes and build cache."""
+        images = self._images.list()
+        containers = self._containers.list(all=True)
+        used = {c.config.image_id for c in containers}
+        layers = {layer for image in images for layer in image.config.diff_ids}
+        held = {layer for i in images if i.id in used for layer in i.config.diff_ids}
+        total = sum(self._store.layers.size(layer) for layer in layers)
+        kept = sum(self._store.layers.size(layer) for layer in held)
+        writable = {c.id: self._containers.size(c.id)[0] for c in containers}
+        idle = [c.id for c in containers if c.state.status not in ("running", "paused")]
+        volumes = {v.name: _tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
+        unused = {v.name for v in self._store.volumes.unused()}
+        return [
+            Usage("Images", len(images), sum(i.id in used for i in images), total, total - kept),
+            Usage(
+                "Containers",
+                len(containers),
+                len(containers) - len(idle),
+                sum(writable.values()),
+                sum(writable[i] for i in idle),
+            ),
+            Usage(
+                "Local Volumes",
+                len(volumes),
+                len(volumes) - len(unused),
+                sum(volumes.values()),
+                sum(volumes[name] for name in unused),
+            ),
+        ]
+
+
+def _tree_bytes(path: str) -> int:
+    return sum(
+        os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
+        for _, _, files, directory in os.fwalk(path, follow_symlinks=False)
+        for name in files
+    )
+
+
+def _pretty_name() -> str:
+    try:
+        with open("/etc/os-release", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("PRETTY_NAME="):
+                    return line.partition("=")[2].strip().strip('"')
+    except FileNotFoundError:
+        pass
+    return "Linux"
