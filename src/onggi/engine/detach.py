@@ -107,6 +107,18 @@ def _close_inherited(keep: set[int]) -> None:
                 pass  # the listing's own descriptor
 
 
+_children: set[int] = set()
+
+
+def forget(pid: int) -> None:
+    """Note a monitor as ours, and reap those that have ended: a builder or a server that starts
+    many must not keep them as zombies. Only pids we forked are waited for."""
+    _children.add(pid)
+    for child in tuple(_children):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            _children.discard(child)
+
+
 def ignore_terminal_signals() -> None:
     """A monitor outlives its terminal and a polite shutdown: it has an exit code to record. Call
     after the container's process is made, which would inherit it."""

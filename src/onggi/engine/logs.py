@@ -8,12 +8,13 @@ import json
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import inotify, process
 from ..spec.container import Container
+from .paths import Paths
 
 BLOCK = 1 << 16
 
@@ -35,7 +36,27 @@ class LogFilter(NamedTuple):
         )
 
 
-def read(
+class Logs:
+    def __init__(self, paths: Paths, find: Callable[[str], Container]) -> None:
+        self._paths = paths
+        self._find = find
+
+    def read(
+        self,
+        reference: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since_ns: int = 0,
+        until_ns: int = 0,
+    ) -> Iterator[LogEntry]:
+        """Entries oldest first; `tail` counts back from the newest. Raises NotFound."""
+        container = self._find(reference)
+        chosen = LogFilter(tail, since_ns, until_ns)
+        return _read(self._paths.container(container.id), container, chosen, follow)
+
+
+def _read(
     directory: str, container: Container, chosen: LogFilter, follow: bool
 ) -> Iterator[LogEntry]:
     """Entries oldest first; with `follow` until the container ends."""

@@ -1,4 +1,4 @@
-"""What this engine and host are: version, info, disk usage, and the clean-up of everything unused."""
+"""What this engine and host are: version, info and disk usage."""
 
 import os
 from typing import Any, NamedTuple
