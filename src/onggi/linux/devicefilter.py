@@ -35,8 +35,9 @@ def assemble(rules: Sequence[DeviceRule]) -> bytes:
     for rule in reversed(rules):
         code += _one(rule)
         if rule.kind == "a":
-            break  # nothing before it can matter
-    code += _verdict(False)
+            break  # nothing before it can matter, and the verifier refuses unreachable code
+    else:
+        code += _verdict(False)
     return b"".join(
         pack("=BBhi", opcode, source << 4 | destination, offset, immediate)
         for opcode, destination, source, offset, immediate in code
