@@ -1,0 +1,279 @@
+"""What a container's first process, or one that joins it, is to become: pure records.
+
+Made by engine/specgen or from an OCI config.json, carried out by `init` and `join`. Everything that
+can be decided on the host is decided here; only names that live in the root filesystem (users,
+groups, the command) are left to be looked up inside it.
+"""
+
+from typing import Literal, NamedTuple
+
+from ..errors import InvalidInput
+from ..spec.mount import RootFilesystem
+
+Stdio = Literal["pipe", "null", "inherit"]
+
+
+class BindRoot(NamedTuple):
+    """A root filesystem that is a directory of the host."""
+
+    path: str
+
+
+class Namespace(NamedTuple):
+    """A namespace of the container: a new one, or an existing one by path or by process.
+
+    `kind` has OCI's names: mount pid network ipc uts cgroup. A kind that is not listed is shared
+    with the caller. With `pid`, `pid_start` says which process of that number is meant.
+    """
+
+    kind: str
+    path: str = ""
+    pid: int = 0
+    pid_start: int = 0
+
+    @property
+    def is_new(self) -> bool:
+        return not self.path and not self.pid
+
+
+class PlanMount(NamedTuple):
+    """One mount, in the order in which they are made. `kind` is a file system type, "bind" (with a
+    host `source`: a directory or any file) or "cgroup". `options` are OCI's and mount(8)'s words;
+    see `parse_options`. A missing target is made."""
+
+    target: str
+    kind: str
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+
+class Device(NamedTuple):
+    """A node to make. `kind` "c" or "b"."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+class Capabilities(NamedTuple):
+    """The five sets as bit masks (linux.capability)."""
+
+    bounding: int
+    effective: int
+    permitted: int
+    inheritable: int = 0
+    ambient: int = 0
+
+    @classmethod
+    def same(cls, mask: int) -> "Capabilities":
+        """Docker's way: bounding, effective and permitted alike, nothing inheritable (B3)."""
+        return cls(mask, mask, mask)
+
+
+class ProcessPlan(NamedTuple):
+    """The part that a container's first process and an exec have in common.
+
+    `user` is `name|uid[:group|gid]` as the image or the user says it, "" is root. `set_home` puts
+    HOME from the image's passwd into an environment without it. `rlimits` are (name, soft, hard).
+    Pipes and terminals are made by `spawn` and `join`; with `tty` the terminal is all three.
+    """
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    group_add: tuple[str, ...] = ()
+    set_home: bool = True
+    capabilities: Capabilities = Capabilities(0, 0, 0)
+    no_new_privileges: bool = False
+    seccomp_program: bytes = b""
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    oom_score_adj: int | None = None
+    umask: int = 0o022
+    tty: bool = False
+    rows: int = 0
+    columns: int = 0
+    stdin: Stdio = "null"
+    output: Stdio = "pipe"
+
+
+class InitPlan(NamedTuple):
+    """A container."""
+
+    root: RootFilesystem | BindRoot
+    process: ProcessPlan
+    namespaces: tuple[Namespace, ...]
+    mounts: tuple[PlanMount, ...] = ()
+    masked_paths: tuple[str, ...] = ()
+    read_only_paths: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    hostname: str = ""
+    domainname: str = ""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    read_only: bool = False
+    volatile: bool = False  # the upper directory need not survive a crash of the host
+    make_cwd: bool = True  # docker makes a missing working directory
+    init: bool = False  # a reaper as process 1
+
+
+class JoinPlan(NamedTuple):
+    """A process in a running container, given as its first process."""
+
+    pid: int
+    pid_start: int
+    process: ProcessPlan
+    namespaces: tuple[str, ...] = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+
+
+NEW_NAMESPACES = tuple(Namespace(k) for k in ("mount", "pid", "network", "ipc", "uts", "cgroup"))
+DEFAULT_NODES = (
+    Device("/dev/null", "c", 1, 3), Device("/dev/zero", "c", 1, 5), Device("/dev/full", "c", 1, 7),
+    Device("/dev/random", "c", 1, 8), Device("/dev/urandom", "c", 1, 9),
+    Device("/dev/tty", "c", 5, 0),
+)  # fmt: skip
+DEFAULT_LINKS = (
+    ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("core", "/proc/kcore"),
+)  # fmt: skip
+MASKED_PATHS = (
+    "/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/interrupts", "/proc/kallsyms",
+    "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug",
+    "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block",
+    "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/bpf", "/sys/fs/pstore",
+    "/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing",
+)  # fmt: skip
+_THERMAL = "/sys/devices/system/cpu/cpu{}/thermal_throttle"
+READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_GUARDED = ("nosuid", "noexec", "nodev")
+
+
+def masked_paths(cpus: int) -> tuple[str, ...]:
+    """The default masks on a host with that many processors."""
+    return MASKED_PATHS + tuple(_THERMAL.format(number) for number in range(cpus))
+
+
+def default_mounts(shm_bytes: int = 64 << 20, *, privileged: bool = False) -> tuple[PlanMount, ...]:
+    """What every container has, before its volumes. `privileged` leaves sysfs and cgroups
+    writable."""
+    system = _GUARDED if privileged else (*_GUARDED, "ro")
+    shm = (*_GUARDED, "mode=1777", f"size={shm_bytes}")
+    terminals = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+    return (
+        PlanMount("/proc", "proc", "proc", _GUARDED),
+        PlanMount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
+        PlanMount("/dev/pts", "devpts", "devpts", terminals),
+        PlanMount("/sys", "sysfs", "sysfs", system),
+        PlanMount("/sys/fs/cgroup", "cgroup", "cgroup", system),
+        PlanMount("/dev/mqueue", "mqueue", "mqueue", _GUARDED),
+        PlanMount("/dev/shm", "tmpfs", "shm", shm),  # noqa: S108 - the container's
+    )
+
+
+class MountOptions(NamedTuple):
+    """Options sorted: attribute bits of mount_setattr(2), the same recursively, propagation bits
+    (0 for none said), and what the file system itself gets."""
+
+    set_attributes: int = 0
+    clear_attributes: int = 0
+    set_recursive: int = 0
+    propagation: int = 0
+    propagation_recursive: bool = False
+    bind_recursive: bool = False
+    data: tuple[tuple[str, str | None], ...] = ()
+
+
+_ATTRIBUTES = {  # word: (attribute, clear instead of set); MOUNT_ATTR_* of linux/mount.h
+    "ro": (0x1, False), "rw": (0x1, True), "nosuid": (0x2, False), "suid": (0x2, True),
+    "nodev": (0x4, False), "dev": (0x4, True), "noexec": (0x8, False), "exec": (0x8, True),
+    "noatime": (0x10, False), "atime": (0x10, True), "strictatime": (0x20, False),
+    "nodiratime": (0x80, False), "diratime": (0x80, True), "nosymfollow": (0x200000, False),
+    "symfollow": (0x200000, True), "relatime": (0, False), "norelatime": (0, False),
+}  # fmt: skip
+_PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
+_IGNORED = frozenset(
+    ("defaults", "async", "remount", "nofail", "_netdev", "z", "Z", "U", "copy", "nocopy",
+     "cached", "delegated", "consistent", "tmpcopyup", "notmpcopyup")
+)  # fmt: skip
+
+
+def parse_options(words: tuple[str, ...]) -> MountOptions:
+    """Sort the words of a mount. `rro`, `rnosuid`, ... act on the mounts below as well; `bind` and
+    `rbind` say how a source is copied. Anything else is data for the file system."""
+    set_bits = clear_bits = recursive = propagation = 0
+    propagation_recursive = bind_recursive = False
+    data: list[tuple[str, str | None]] = []
+    for word in words:
+        if word in _ATTRIBUTES:
+            bit, clear = _ATTRIBUTES[word]
+            set_bits, clear_bits = (
+                (set_bits & ~bit, clear_bits | bit)
+                if clear
+                else (set_bits | bit, clear_bits & ~bit)
+            )
+        elif word[:1] == "r" and word[1:] in _ATTRIBUTES and not _ATTRIBUTES[word[1:]][1]:
+            recursive |= _ATTRIBUTES[word[1:]][0]
+        elif word.removeprefix("r") in _PROPAGATION:
+            propagation = _PROPAGATION[word.removeprefix("r")]
+            propagation_recursive = word[0] == "r"
+        elif word in ("bind", "rbind"):
+            bind_recursive = word == "rbind"
+        elif word and word not in _IGNORED:
+            key, equals, value = word.partition("=")
+            data.append((key, value if equals else None))
+    return MountOptions(
+        set_bits, clear_bits, recursive, propagation, propagation_recursive, bind_recursive,
+        tuple(data),
+    )  # fmt: skip
+
+
+_TMPFS_OPTIONS = frozenset(
+    ("size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "huge", "mpol", "inode32", "inode64")
+)
+
+
+def tmpfs_mount(target: str, options: str) -> PlanMount:
+    """`--tmpfs target:options` in docker's way: noexec, nosuid, nodev unless said otherwise.
+
+    Raises InvalidInput for an option that tmpfs does not have.
+    """
+    words = tuple(word for word in options.split(",") if word)
+    for word in words:
+        known = word.partition("=")[0] in _TMPFS_OPTIONS or word in _ATTRIBUTES
+        if not known and word.removeprefix("r") not in _PROPAGATION and word not in _IGNORED:
+            raise InvalidInput(f"invalid tmpfs option {word[:64]!r}")
+    return PlanMount(target, "tmpfs", "tmpfs", (*_GUARDED, *words))
+
+
+_SYSCTL_IPC = frozenset(
+    ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+     "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")
+)  # fmt: skip
+_SYSCTL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-.")
+
+
+def check_sysctl(key: str, value: str, new_namespaces: frozenset[str]) -> tuple[str, str]:
+    """A sysctl of a namespace that is the container's own: (path below /proc/sys, value).
+
+    Raises InvalidInput otherwise (SECURITY B2). `net/ipv4/…` may be written for `net.ipv4.…`.
+    """
+    name = key.replace("/", ".")
+    parts = name.split(".")
+    if len(parts) < 2 or not _SYSCTL_CHARACTERS.issuperset(name.lower()) or "" in parts:
+        raise InvalidInput(f"invalid sysctl name {key[:64]!r}")
+    if not value.isprintable() or not value.isascii():
+        raise InvalidInput(f"invalid value for sysctl {name!r}: it has control characters")
+    if name.startswith("net."):
+        owner = "network"
+    elif name in _SYSCTL_IPC or name.startswith("fs.mqueue."):
+        owner = "ipc"
+    elif name == "kernel.domainname":
+        owner = "uts"
+    else:
+        raise InvalidInput(f"sysctl {name!r} is not allowed: it belongs to the whole host")
+    if owner not in new_namespaces:
+        raise InvalidInput(f"sysctl {name!r} is not allowed: the {owner} namespace is the host's")
+    return (key if "/" in key else key.replace(".", "/")), value
