@@ -1,0 +1,30 @@
+# make demo    the example Django project, built and served on http://127.0.0.1:8000/
+# make test    everything that must hold: style, types, and every test (as root: all of them)
+# make check   the quick part of it: style, types, unit tests, architecture
+
+PORT ?= 8000
+RUN := .venv/bin/python -m
+SCRIPTS := tools/base_image tools/demo
+
+.PHONY: demo test check style clean
+
+demo:
+	tools/setup
+	.venv/bin/python tools/demo --port $(PORT)
+
+test: style
+	$(RUN) pytest
+
+check: style
+	$(RUN) pytest tests/unit tests/architecture
+
+style:
+	tools/setup dev
+	$(RUN) ruff format --quiet --check . $(SCRIPTS)
+	$(RUN) ruff check --quiet . $(SCRIPTS)
+	$(RUN) mypy
+	$(RUN) mypy --scripts-are-modules $(SCRIPTS)
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -exec rm -rf {} +
