@@ -1,0 +1,127 @@
+"""A directory on disk as tar members, by descriptors only.
+
+Owns the walk that `commit`, `export` and `cp` share: sorted names, hard links found by inode,
+attributes read from open files, no link followed, no device or FIFO ever opened. What differs is
+a flag: an overlay's upper directory says what it deletes, a plain tree does not.
+"""
+
+import os
+import stat
+
+from ..errors import InvalidInput
+from .tarindex import LIMITS, printable
+from .tarwrite import WHITEOUT_PREFIX, LayerWriter, Xattrs
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_OVERLAY = ("trusted.overlay.", "user.overlay.")
+_UNSUPPORTED = frozenset(("redirect", "metacopy"))  # our mounts switch these off
+
+
+class Packer:
+    """Writes trees to one `LayerWriter`. `overlay`: the tree is an upper directory, to be written
+    with OCI whiteouts. `devices`: write device nodes, else they are refused."""
+
+    def __init__(self, writer: LayerWriter, *, overlay: bool, devices: bool) -> None:
+        self._writer = writer
+        self._overlay = overlay
+        self._devices = devices
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def contents(self, directory_fd: int, prefix: bytes, depth: int = 0) -> None:
+        """Everything in a directory, as members named `prefix` + name."""
+        if depth > LIMITS.depth:
+            raise InvalidInput(f"directories nested too deep at {printable(prefix)}")
+        for name in sorted(map(os.fsencode, os.listdir(directory_fd))):
+            self.entry(directory_fd, name, prefix + name, depth)
+
+    def entry(self, directory_fd: int, name: bytes, path: bytes, depth: int = 0) -> None:
+        """One file, or a directory with all below it, as the member `path`."""
+        try:
+            status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return  # a running container removed it
+        mode = status.st_mode
+        if self._overlay and self._is_whiteout(status):
+            self._writer.whiteout(path)
+        elif self._overlay and name.startswith(WHITEOUT_PREFIX):
+            raise InvalidInput(f"a layer cannot hold a file named {printable(path)}")
+        elif stat.S_ISDIR(mode):
+            self._directory(directory_fd, name, path, depth)
+        elif stat.S_ISREG(mode):
+            self._file(directory_fd, name, path, status)
+        elif stat.S_ISLNK(mode):
+            target = os.readlink(name, dir_fd=directory_fd)
+            self._writer.symlink(path, target, status.st_uid, status.st_gid, status.st_mtime_ns)
+        elif not stat.S_ISSOCK(mode):
+            self._special(path, status)
+
+    def _is_whiteout(self, status: os.stat_result) -> bool:
+        return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+    def _directory(self, directory_fd: int, name: bytes, path: bytes, depth: int) -> None:
+        fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        try:
+            self.root(fd, path)
+            self.contents(fd, path + b"/", depth + 1)
+        finally:
+            os.close(fd)
+
+    def root(self, fd: int, path: bytes) -> None:
+        """The directory `fd` itself, as the member `path`, without what is in it."""
+        status = os.fstat(fd)
+        xattrs, opaque = self._xattrs(fd, path)
+        self._writer.directory(
+            path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
+            status.st_mtime_ns, xattrs,
+        )  # fmt: skip
+        if opaque:
+            self._writer.opaque(path)
+
+    def _file(self, directory_fd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        owner = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first is not path:
+                self._writer.hardlink(path, first, *owner)
+                return
+        fd = os.open(name, _FILE, dir_fd=directory_fd)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise InvalidInput(f"{printable(path)} changed its type while it was read")
+            xattrs, _ = self._xattrs(fd, path)
+            self._writer.file(path, status.st_size, *owner, lambda n: os.read(fd, n), xattrs)
+        finally:
+            os.close(fd)
+
+    def _special(self, path: bytes, status: os.stat_result) -> None:
+        mode, rdev = status.st_mode, status.st_rdev
+        owner = (stat.S_IMODE(mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+        if stat.S_ISFIFO(mode):
+            self._writer.fifo(path, *owner)
+            return
+        number = (os.major(rdev), os.minor(rdev))
+        if not self._devices:
+            kind = "block" if stat.S_ISBLK(mode) else "character"
+            raise InvalidInput(
+                f"/{path.decode(errors='backslashreplace')} is a {kind} device "
+                f"({number[0]}:{number[1]}), which layers may not have",
+                hint="remove it in the container first",
+            )
+        self._writer.device(path, stat.S_ISBLK(mode), number, *owner)
+
+    def _xattrs(self, fd: int, path: bytes) -> tuple[Xattrs, bool]:
+        """What goes into the archive, and whether overlayfs marks the directory opaque."""
+        names = os.listxattr(fd)
+        if not names:
+            return (), False
+        kept, opaque = [], False
+        for name in sorted(names):
+            if name.startswith(_OVERLAY):
+                mark = name.rpartition(".")[2]
+                if self._overlay and mark in _UNSUPPORTED:
+                    raise InvalidInput(f"{printable(path)} has overlayfs' {mark}, unreadable here")
+                opaque = opaque or (mark == "opaque" and os.getxattr(fd, name) == b"y")
+            elif name == "security.capability" or name.startswith("user."):
+                kept.append((os.fsencode(name), os.getxattr(fd, name)))
+        return tuple(kept), opaque and self._overlay
