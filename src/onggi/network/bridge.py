@@ -23,13 +23,27 @@ _DEFAULT_MTU = 1500
 _NFT_TIMEOUT_S = 30.0
 
 
-def routed_subnets() -> list[str]:
-    """The ranges this host reaches other than by a default route; new networks avoid them."""
+def routed_subnets(ignore: str = "") -> list[str]:
+    """The ranges this host reaches other than by a default route; new networks avoid them. What
+    the interface `ignore` (a network's own bridge) routes does not count."""
     with rtnetlink.Netlink() as socket:
-        found = {
-            f"{r.destination}/{r.prefix_length}" for r in rtnetlink.routes(socket) if r.destination
-        }
-    return sorted(found)
+        own = rtnetlink.find_link(socket, name=ignore) if ignore else None
+        return sorted(
+            {
+                f"{route.destination}/{route.prefix_length}"
+                for route in rtnetlink.routes(socket)
+                if route.destination and (own is None or route.interface != own.number)
+            }
+        )
+
+
+def free_name(prefix: str = "onggi") -> str:
+    """A name for a new bridge that no interface of the host has: onggi0, onggi1, ..."""
+    with rtnetlink.Netlink() as socket:
+        number = 0
+        while rtnetlink.find_link(socket, name=f"{prefix}{number}") is not None:
+            number += 1
+    return f"{prefix}{number}"
 
 
 def host_mtu() -> int:
@@ -91,8 +105,9 @@ def attach(
             try:
                 gateway = endpoint.gateway if default_route and not network.internal else ""
                 _configure(container, endpoint, interface, gateway)
-                host.settle(endpoint.host_interface)
                 container.settle(interface)
+                host.settle(endpoint.host_interface)
+                host.settle(network.bridge)  # it has a carrier only with its first live port
                 _open_published(endpoint, network)
             except BaseException:
                 host.apply(rtnetlink.delete_link(endpoint.host_interface))
@@ -172,9 +187,9 @@ def loopback_up(pid: int) -> None:
             container.apply(rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX))
 
 
-def apply(text: str) -> None:
+def apply(text: str, table: str = rules.TABLE) -> None:
     """Install what `rules.render` gave. Asks the kernel first: nft runs only when it differs."""
-    note = rtnetlink.nft_table_note(rules.TABLE)
+    note = rtnetlink.nft_table_note(table)
     mark = rules.fingerprint(text)
     if (note is None and not mark) or (note is not None and mark and mark.encode() in note):
         return

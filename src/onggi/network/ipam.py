@@ -46,18 +46,26 @@ def _host_mask(prefix_length: int) -> int:
 
 def choose_subnet(routed: Iterable[str], taken: Iterable[str]) -> str:
     """The first /24 that overlaps neither a range the host routes nor an existing network."""
-    used = []
-    for text in (*routed, *taken):
-        base, prefix_length = parse_subnet(text)
-        used.append((base, base + _host_mask(prefix_length)))
+    used = (*routed, *taken)
     for base in _candidates():
-        last = base + _host_mask(_PREFIX_LENGTH)
-        if not any(low <= last and base <= high for low, high in used):
-            return f"{format_address(base)}/{_PREFIX_LENGTH}"
+        subnet = f"{format_address(base)}/{_PREFIX_LENGTH}"
+        if not overlaps_any(subnet, used):
+            return subnet
     raise Unavailable(
         "could not find an available, non-overlapping IPv4 address pool",
         hint="remove unused networks, or choose a range with --subnet",
     )
+
+
+def overlaps_any(subnet: str, others: Iterable[str]) -> bool:
+    """Whether the subnet shares an address with any of the others."""
+    base, prefix_length = parse_subnet(subnet)
+    last = base + _host_mask(prefix_length)
+    for text in others:
+        low, length = parse_subnet(text)
+        if low <= last and base <= low + _host_mask(length):
+            return True
+    return False
 
 
 def _candidates() -> Iterator[int]:

@@ -70,13 +70,13 @@ def _hold(binding: PortBinding, name: str) -> tuple[int, int]:
 
 
 def _host_address(binding: PortBinding) -> str:
+    if not 0 <= binding.host_port < 65536:
+        raise InvalidInput(f"invalid host port {binding.host_port}")
     if binding.host_ip in rules.EVERY_ADDRESS:
         return "0.0.0.0"  # noqa: S104 - docker's default; the administrator's firewall still rules
     if ":" in binding.host_ip:
         raise Unsupported(f"publishing on the IPv6 address {binding.host_ip} is not offered yet")
     ipam.parse_address(binding.host_ip)
-    if not 0 <= binding.host_port < 65536:
-        raise InvalidInput(f"invalid host port {binding.host_port}")
     return binding.host_ip
 
 
@@ -144,15 +144,19 @@ def _overlaps(held: str, wanted: str) -> bool:
 
 
 def _socket_inodes(pid: int) -> set[int]:
-    found = set()
+    links = f"/proc/{pid}/fd"
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            target = os.readlink(entry.path)
-            if target.startswith("socket:["):
-                found.add(int(target[8:-1]))
-    except OSError:  # it ended, or is not ours to look at
-        pass
-    return found
+        targets = [_target_of(f"{links}/{name}") for name in os.listdir(links)]
+    except OSError:  # the process ended, or is not ours to look at
+        return set()
+    return {int(target[8:-1]) for target in targets if target.startswith("socket:[")}
+
+
+def _target_of(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def _command_of(pid: int) -> str:

@@ -45,10 +45,10 @@ class _Target(NamedTuple):
         return f"{key} : {self.address} . {self.port}"
 
 
-def render(networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> str:
+def render(networks: Sequence[Network], endpoints: Sequence[Endpoint], table: str = TABLE) -> str:
     """The complete input of `nft -f -`: idempotent, equal for equal input in any order."""
     bridged = sorted((n for n in networks if n.bridge and n.subnet), key=lambda n: n.bridge)
-    replace = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+    replace = f"add table ip {table}\ndelete table ip {table}\n"
     if not bridged:
         return replace
     for network in bridged:
@@ -59,7 +59,7 @@ def render(networks: Sequence[Network], endpoints: Sequence[Endpoint]) -> str:
     lines += _postrouting(bridged)
     body = "\n".join(lines)
     mark = hashlib.sha256(body.encode()).hexdigest()
-    return f'{replace}table ip {TABLE} {{\ncomment "{mark}"\n{body}\n}}\n'
+    return f'{replace}table ip {table} {{\ncomment "{mark}"\n{body}\n}}\n'
 
 
 def fingerprint(text: str) -> str:
