@@ -38,8 +38,8 @@ def parse_size(text: str) -> int:
     ):
         raise ValueError(f"invalid suffix: '{suffix}'")
     whole, _, fraction = number.partition(".")
-    unit = 1024 ** _SIZE_SUFFIX[letter]
-    size = int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    unit: int = 1024 ** _SIZE_SUFFIX[letter]
+    size: int = int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
     if size >= _INT63:
         raise ValueError(f"invalid size: '{text}'")
     return size
@@ -51,8 +51,8 @@ def parse_cpus(text: str) -> int:
     if not _DECIMAL.fullmatch(number) or (slash and not re.fullmatch("[1-9][0-9]{0,8}", divisor)):
         raise ValueError(f"failed to parse {text} as a rational number")
     whole, _, fraction = number.partition(".")
-    scaled = int((whole or "0") + fraction) * 10**9
-    divisor_all = 10 ** len(fraction) * int(divisor or "1")
+    scaled: int = int((whole or "0") + fraction) * 10**9
+    divisor_all: int = 10 ** len(fraction) * int(divisor or "1")
     if scaled % divisor_all:
         raise ValueError("value is too precise")
     return scaled // divisor_all

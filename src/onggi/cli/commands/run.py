@@ -1,0 +1,141 @@
+"""`run` and `create`."""
+
+import os
+
+from ...progress import Event, Report
+from ...spec.container import Container, ContainerOptions
+from .. import detachkeys
+from ..command import Command
+from ..ending import loopback_hints
+from ..flags import Values
+from ..options import CHECKS, CREATE_FLAGS, RUN_FLAGS, container_options
+from ..session import CommandError, Session, refusal, write_all
+
+USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+
+
+class StdinNotTerminal(CommandError):
+    """`-it` without a terminal: docker's words and exit code, for run as well."""
+
+    exit_code = 1
+
+
+def create(session: Session, values: Values, arguments: list[str]) -> int:
+    options = container_options(session, values, arguments)
+    container = make(session, values, options)
+    session.out.line(container.id)
+    return 0
+
+
+def run(session: Session, values: Values, arguments: list[str]) -> int:
+    detach = values.on("detach")
+    if detach and values.given("attach"):
+        raise StdinNotTerminal("conflicting options: cannot specify both --attach and --detach")
+    options = container_options(session, values, arguments)
+    keys = detach_sequence(values)
+    if not detach:
+        refuse_false_terminal(options.tty, options.open_stdin)
+    container = make(session, values, options)
+    if detach:
+        session.engine.containers.start(container.id)
+        session.out.line(container.id)
+        session.out.flush()
+        loopback_hints(session, container)
+        return 0
+    return foreground(session, values, container, keys)
+
+
+def make(session: Session, values: Values, options: ContainerOptions) -> Container:
+    """Create; pull what is missing; write the id file."""
+    container = session.engine.containers.create(
+        options,
+        pull=values.text("pull") or "missing",
+        report=pull_report(session, quiet=values.on("quiet"), image=options.image),
+    )
+    if values.text("cidfile"):
+        write_id(values.text("cidfile"), container.id)
+    return container
+
+
+def pull_report(session: Session, *, quiet: bool, image: str) -> Report:
+    """Progress of a pull that run needs goes to stderr: stdout belongs to the container."""
+    drawn: list[Report] = []
+
+    def report(event: Event) -> None:
+        if not drawn:
+            from ..bars import reporter  # a run whose image is here needs no locks and bars
+
+            drawn.append(reporter(session, session.err, quiet=quiet, missing=image))
+        drawn[0](event)
+
+    return report
+
+
+def write_id(path: str, container_id: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise refusal(
+            f"failed to create the container ID file: open {path}: "
+            + (error.strerror or str(error)).lower()
+        ) from error
+    try:
+        write_all(fd, container_id.encode())
+    finally:
+        os.close(fd)
+
+
+def detach_sequence(values: Values) -> bytes:
+    text = values.text("detach-keys") if values.given("detach-keys") else detachkeys.DEFAULT
+    try:
+        return detachkeys.parse_keys(text)
+    except ValueError as error:
+        raise refusal(str(error)) from error
+
+
+def refuse_false_terminal(tty: bool, stdin: bool) -> None:
+    if tty and stdin and not os.isatty(0):
+        raise StdinNotTerminal("the input device is not a TTY")
+
+
+def foreground(session: Session, values: Values, container: Container, keys: bytes) -> int:
+    """Start with our streams, and end as the container ends."""
+    from .attach import relay
+
+    wanted = {name.lower() for name in values.many("attach")}
+    stdin = container.config.options.open_stdin and (not wanted or "stdin" in wanted)
+    return relay(
+        session,
+        values,
+        container,
+        session.engine.containers.start_attached(container.id, stdin=stdin),
+        stdin=stdin,
+        keys=keys,
+        outputs=frozenset(wanted & {"stdout", "stderr"}) if wanted else None,
+    )
+
+
+RUN = Command(
+    usage=USAGE,
+    summary="Create and run a new container from an image",
+    run=run,
+    flags=RUN_FLAGS,
+    least=1,
+    most=-1,
+    interspersed=False,
+    checks=CHECKS,
+    aliases=("container run", "run"),
+    failure_code=125,
+)
+CREATE = Command(
+    usage=USAGE,
+    summary="Create a new container",
+    run=create,
+    flags=CREATE_FLAGS,
+    least=1,
+    most=-1,
+    interspersed=False,
+    checks=CHECKS,
+    aliases=("container create", "create"),
+    failure_code=125,
+)

@@ -1,0 +1,61 @@
+"""How a container's end, and what it listens on, is told to the user."""
+
+from ..errors import NotFound, OnggiError
+from ..spec.container import Container, ContainerState
+from .hints import hint, memory_limit
+from .session import Session
+
+KILLED = 137
+
+
+def exit_code(session: Session, container: Container, told: int | None) -> int:
+    """The code `run` and `start -a` end with. `told` came with the end of the streams; a container
+    that removes itself may be gone by now. Explains a 137."""
+    try:
+        state = session.engine.containers.wait(container.id)
+    except NotFound:
+        if told is None:
+            raise
+        state = ContainerState(status="exited", exit_code=told)
+    if state.exit_code == KILLED:
+        session.out.flush()
+        session.err.line(why_killed(session, container, state))
+    return state.exit_code
+
+
+def why_killed(session: Session, container: Container, state: ContainerState) -> str:
+    limit = container.config.options.host.resources.memory_bytes
+    if state.oom_killed:
+        shown = memory_limit(limit) if limit else "the host's memory"
+        return hint("oom", session.language, limit=shown)
+    return hint("killed", session.language)
+
+
+def stop_note(session: Session, before: Container, timeout_s: int) -> None:
+    """After `stop`: say when it took a SIGKILL."""
+    try:
+        state = session.engine.containers.get(before.id).state
+    except NotFound:
+        return
+    if state.exit_code == KILLED and state.status == "exited":
+        signal = before.config.stop_signal or "SIGTERM"
+        session.err.line(
+            hint(
+                "stop-timeout", session.language, name=before.name, seconds=timeout_s, signal=signal
+            )
+        )
+
+
+def loopback_hints(session: Session, container: Container) -> None:
+    """Published ports whose app listens on the container's own 127.0.0.1 only."""
+    if not container.config.options.host.ports and not container.config.options.host.publish_all:
+        return
+    try:
+        ports = session.engine.containers.loopback_only_ports(container)
+    except (OnggiError, OSError):
+        return  # advice is never a reason to fail
+    session.out.flush()
+    for port in ports:
+        session.err.line(
+            hint("loopback", session.language, name=container.name, port=port.container_port)
+        )

@@ -1,0 +1,393 @@
+"""The flags of run and create, and what they come to: a ContainerOptions record.
+
+Everything is checked here, strictly, before the engine is asked for anything. Flags that need the
+engine's knowledge (does the network exist, is the name free) are passed on as they are.
+"""
+
+import os
+from typing import Any
+
+from ..errors import InvalidInput
+from ..spec.container import ContainerOptions, HostOptions, Resources
+from ..spec.mount import MountRequest
+from ..spec.platform import parse_platform
+from ..spec.reference import parse_reference
+from ..units import parse_cpus, parse_size
+from . import environment, limits, mounts
+from .command import NotSupportedYet
+from .flags import Check, Values, flag_table
+from .ports import parse_expose, parse_publish
+from .session import Session, client_side, refusal
+
+CREATE_TABLE = """
+      --add-host list              Add a custom host-to-IP mapping (host:ip)
+  -a, --attach list                Attach to STDIN, STDOUT or STDERR
+      --cap-add list               Add Linux capabilities
+      --cap-drop list              Drop Linux capabilities
+      --cidfile string             Write the container ID to the file
+      --cpu-period int             Limit CPU CFS (Completely Fair Scheduler) period
+      --cpu-quota int              Limit CPU CFS (Completely Fair Scheduler) quota
+  -c, --cpu-shares int             CPU shares (relative weight)
+      --cpus decimal               Number of CPUs
+      --cpuset-cpus string         CPUs in which to allow execution (0-3, 0,1)
+      --cpuset-mems string         MEMs in which to allow execution (0-3, 0,1)
+      --disable-content-trust      Skip image verification (default true)
+      --dns list                   Set custom DNS servers
+      --dns-option list            Set DNS options
+      --dns-search list            Set custom DNS search domains
+      --domainname string          Container NIS domain name
+      --entrypoint string          Overwrite the default ENTRYPOINT of the image
+  -e, --env list                   Set environment variables
+      --env-file list              Read in a file of environment variables
+      --expose list                Expose a port or a range of ports
+      --group-add list             Add additional groups to join
+  -h, --hostname string            Container host name
+      --init                       Run an init inside the container that forwards signals and reaps
+                                   processes
+  -i, --interactive                Keep STDIN open even if not attached
+      --ipc string                 IPC mode to use
+  -l, --label list                 Set meta data on a container
+      --label-file list            Read in a line delimited file of labels
+      --log-driver string          Logging driver for the container
+      --log-opt list               Log driver options
+  -m, --memory bytes               Memory limit
+      --memory-reservation bytes   Memory soft limit
+      --memory-swap bytes          Swap limit equal to memory plus swap: '-1' to enable unlimited
+                                   swap
+      --mount mount                Attach a filesystem mount to the container
+      --name string                Assign a name to the container
+      --network network            Connect a container to a network
+      --no-healthcheck             Disable any container-specified HEALTHCHECK
+      --oom-score-adj int          Tune host's OOM preferences (-1000 to 1000)
+      --pid string                 PID namespace to use
+      --pids-limit int             Tune container pids limit (set -1 for unlimited)
+      --platform string            Set platform if server is multi-platform capable
+      --privileged                 Give extended privileges to this container
+  -p, --publish list               Publish a container's port(s) to the host
+  -P, --publish-all                Publish all exposed ports to random ports
+      --pull string                Pull image before running ("always", "missing", "never")
+                                   (default "missing")
+  -q, --quiet                      Suppress the pull output
+      --read-only                  Mount the container's root filesystem as read only
+      --restart string             Restart policy to apply when a container exits (default "no")
+      --rm                         Automatically remove the container and its associated anonymous
+                                   volumes when it exits
+      --security-opt list          Security Options
+      --shm-size bytes             Size of /dev/shm
+      --stop-signal string         Signal to stop the container
+      --stop-timeout int           Timeout (in seconds) to stop a container
+      --sysctl map                 Sysctl options (default map[])
+      --tmpfs list                 Mount a tmpfs directory
+  -t, --tty                        Allocate a pseudo-TTY
+      --ulimit ulimit              Ulimit options (default [])
+  -u, --user string                Username or UID (format: <name|uid>[:<group|gid>])
+      --uts string                 UTS namespace to use
+  -v, --volume list                Bind mount a volume
+  -w, --workdir string             Working directory inside the container
+      --net network
+"""
+RUN_TABLE = """
+  -d, --detach                     Run container in background and print container ID
+      --detach-keys string         Override the key sequence for detaching a container
+      --sig-proxy                  Proxy received signals to the process (default true)
+"""
+NOT_YET = (
+    "annotation:map blkio-weight:uint16 blkio-weight-device:list cgroup-parent:string "
+    "cgroupns:string cpu-count:int cpu-percent:int cpu-rt-period:int cpu-rt-runtime:int "
+    "device:list device-cgroup-rule:list device-read-bps:list device-read-iops:list "
+    "device-write-bps:list device-write-iops:list gpus:gpu-request health-cmd:string "
+    "health-interval:duration health-retries:int health-start-interval:duration "
+    "health-start-period:duration health-timeout:duration io-maxbandwidth:bytes io-maxiops:uint "
+    "ip:string ip6:string isolation:string kernel-memory:bytes link:list link-local-ip:list "
+    "mac-address:string memory-swappiness:int network-alias:list net-alias:list oom-kill-disable "
+    "runtime:string storage-opt:list use-api-socket userns:string volume-driver:string "
+    "volumes-from:list"
+)
+CHECKS: dict[str, Check] = {
+    "add-host": limits.parse_extra_host,
+    "attach": limits.check_stream,
+    "dns": limits.check_address,
+    "dns-search": limits.check_domain,
+    "env": environment.check_variable,
+    "label": environment.check_label,
+    "memory-swap": limits.check_swap,
+    "mount": mounts.parse_mount,
+    "sysctl": limits.parse_sysctl,
+    "ulimit": limits.parse_ulimit,
+}
+CREATE_FLAGS = flag_table(CREATE_TABLE, NOT_YET)
+RUN_FLAGS = {**CREATE_FLAGS, **flag_table(RUN_TABLE)}
+MAX_CPUS = 1 << 20
+
+
+def container_options(session: Session, values: Values, arguments: list[str]) -> ContainerOptions:
+    """What `run IMAGE [COMMAND]` asks for. Raises CommandError, or NotSupportedYet for a value."""
+    image = arguments[0]
+    try:
+        parse_reference(image)
+        if values.given("platform"):
+            parse_platform(values.text("platform"))
+    except InvalidInput as error:
+        if not is_image_id(image):
+            raise client_side(error) from error
+    refuse_unsupported(values)
+    check_conflicts(values)
+    tty, stdin = values.on("tty"), values.on("interactive")
+    exposed = [port for spec in values.many("expose") for port in parse_expose(spec)]
+    return ContainerOptions(
+        image=image,
+        command=tuple(arguments[1:]) or None,
+        entrypoint=entrypoint(values),
+        name=values.text("name").removeprefix("/"),
+        env=environment.variables(session.environ, values.many("env-file"), values.many("env")),
+        working_dir=limits.checked_work_directory(values.text("workdir")),
+        user=limits.checked_user(values.text("user")),
+        hostname=limits.checked_hostname(values.text("hostname"), "hostname"),
+        domainname=limits.checked_hostname(values.text("domainname"), "domainname"),
+        labels=environment.labels(values.many("label-file"), values.many("label")),
+        tty=tty,
+        open_stdin=stdin,
+        stdin_once=stdin and not detached(values),
+        stop_signal=limits.checked_signal(values.text("stop-signal"), "signal"),
+        stop_timeout_s=values.number("stop-timeout") if values.given("stop-timeout") else None,
+        exposed_ports=tuple(dict.fromkeys(exposed)),
+        platform=values.text("platform"),
+        host=host_options(values),
+    )
+
+
+def is_image_id(text: str) -> bool:
+    digits = text.removeprefix("sha256:")
+    return len(digits) == 64 and all(c in "0123456789abcdef" for c in digits)
+
+
+def detached(values: Values) -> bool:
+    """`create` has no -d."""
+    try:
+        return values.on("detach")
+    except KeyError:
+        return False
+
+
+def entrypoint(values: Values) -> tuple[str, ...] | None:
+    """`--entrypoint ""` clears the image's."""
+    if not values.given("entrypoint"):
+        return None
+    text = values.text("entrypoint")
+    return (text,) if text else ()
+
+
+def refuse_unsupported(values: Values) -> None:
+    """Values of known flags that ask for what is not there yet."""
+    restart = values.text("restart")
+    if restart not in ("", "no"):
+        if values.on("rm"):
+            raise refusal("conflicting options: cannot specify both --restart and --rm")
+        raise NotSupportedYet(f"flag --restart {restart} is not supported yet")
+    if not values.on("disable-content-trust"):
+        raise NotSupportedYet("flag --disable-content-trust=false is not supported yet")
+
+
+def check_conflicts(values: Values) -> None:
+    pull = values.text("pull")
+    if pull not in ("always", "missing", "never", ""):
+        raise refusal(
+            f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
+        )
+    cidfile = values.text("cidfile")
+    if cidfile and os.path.lexists(cidfile):
+        raise refusal(
+            "container ID file found, make sure the other container isn't running or delete "
+            + cidfile
+        )
+
+
+def host_options(values: Values) -> HostOptions:
+    score = values.number("oom-score-adj")
+    if not -1000 <= score <= 1000:
+        raise refusal(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    driver, log_options = logging(values)
+    return HostOptions(
+        mounts=tuple(mount_requests(values, os.getcwd)),
+        ports=tuple(port for spec in values.many("publish") for port in parse_publish(spec)),
+        publish_all=values.on("publish-all"),
+        network_mode=network_mode(values),
+        auto_remove=values.on("rm"),
+        read_only=values.on("read-only"),
+        privileged=values.on("privileged"),
+        cap_add=capabilities(values.many("cap-add")),
+        cap_drop=capabilities(values.many("cap-drop")),
+        security_opt=tuple(security_option(text) for text in values.many("security-opt")),
+        resources=resources(values),
+        ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),
+        shm_bytes=parse_size(values.text("shm-size") or "0") or 64 << 20,
+        dns=tuple(values.many("dns")),
+        dns_search=tuple(values.many("dns-search")),
+        dns_options=tuple(values.many("dns-option")),
+        extra_hosts=tuple(limits.parse_extra_host(text) for text in values.many("add-host")),
+        group_add=tuple(limits.checked_user(text) for text in values.many("group-add")),
+        sysctls=dict(limits.parse_sysctl(text) for text in values.many("sysctl")),
+        init=values.on("init"),
+        pid_mode=mode(values, "pid", "--pid: invalid PID mode", ("host",), joins=True),
+        ipc_mode=mode(
+            values, "ipc", "--ipc: invalid IPC mode", ("host", "private", "none", "shareable"),
+            joins=True,
+        ),
+        uts_mode=mode(values, "uts", "--uts: invalid UTS mode", ("host",), joins=False),
+        oom_score_adj=score,
+        log_driver=driver,
+        log_options=log_options,
+    )  # fmt: skip
+
+
+def mount_requests(values: Values, cwd: Any) -> list[MountRequest]:
+    """Everything mounted, in the order volumes, mounts, tmpfs; two of one target are refused."""
+    found = [mounts.parse_volume(spec, _directory(spec, cwd)) for spec in values.many("volume")]
+    for spec in values.many("mount"):
+        request = mounts.parse_mount(spec)
+        if request.source.startswith("."):
+            path = os.path.normpath(os.path.join(cwd(), request.source))
+            request = request._replace(source=path)
+        found.append(request)
+    found += [mounts.parse_tmpfs(spec) for spec in values.many("tmpfs")]
+    seen: set[str] = set()
+    for request in found:
+        if request.target in seen:
+            raise refusal(f"Duplicate mount point: {request.target}")
+        seen.add(request.target)
+    return found
+
+
+def _directory(spec: str, cwd: Any) -> str:
+    """The caller's directory, asked for only where a path is relative to it."""
+    return str(cwd()) if spec.startswith(".") else "/"
+
+
+def capabilities(texts: list[str]) -> tuple[str, ...]:
+    """Upper case, without CAP_; whether they exist the engine knows."""
+    return tuple(text.upper().removeprefix("CAP_") for text in texts)
+
+
+def security_option(text: str) -> str:
+    """`no-new-privileges`, or `seccomp=` with the profile's text in the place of its path."""
+    name, separator, value = text.partition("=" if "=" in text else ":")
+    if name == "no-new-privileges":
+        if separator and value not in ("true", "false"):
+            raise refusal(f'invalid --security-opt 2: "{text}"')
+        return "no-new-privileges=" + (value or "true")
+    if name == "seccomp" and separator:
+        if value in ("unconfined", "builtin"):
+            return f"seccomp={value}"
+        try:
+            with open(value, encoding="utf-8") as stream:
+                return "seccomp=" + stream.read(1 << 20)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            raise refusal(
+                f"opening seccomp profile ({value}) failed: open {value}: {reason}"
+            ) from error
+    if name in ("apparmor", "label", "systempaths", "writable-cgroups", "credentialspec"):
+        raise NotSupportedYet(f"flag --security-opt {name} is not supported yet")
+    raise refusal(f'Invalid --security-opt: "{text}"')
+
+
+def resources(values: Values) -> Resources:
+    memory = size(values, "memory")
+    swap = limits.swap_bytes(values.text("memory-swap"))
+    cpus = parse_cpus(values.text("cpus") or "0")
+    if values.given("cpus") and not 0 < cpus <= MAX_CPUS * 10**9:
+        raise refusal(f"invalid value {values.text('cpus')!r} for --cpus: out of range")
+    if cpus and (values.number("cpu-period") or values.number("cpu-quota")):
+        raise refusal("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+    if 0 < memory < 6 << 20:
+        raise refusal("Minimum memory limit allowed is 6MB")
+    if swap > 0 and not memory:
+        raise refusal(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if 0 < swap < memory:
+        raise refusal("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if memory and size(values, "memory-reservation") > memory:
+        raise refusal(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+    return Resources(
+        memory_bytes=memory,
+        memory_swap_bytes=swap,
+        memory_reservation_bytes=size(values, "memory-reservation"),
+        nano_cpus=cpus,
+        cpu_shares=at_least(values, "cpu-shares", 0),
+        cpu_period_us=at_least(values, "cpu-period", 0),
+        cpu_quota_us=at_least(values, "cpu-quota", -1),
+        cpuset_cpus=limits.checked_cpuset(values.text("cpuset-cpus"), "cpuset-cpus"),
+        cpuset_mems=limits.checked_cpuset(values.text("cpuset-mems"), "cpuset-mems"),
+        pids_limit=at_least(values, "pids-limit", -1),
+    )
+
+
+def size(values: Values, name: str) -> int:
+    text = values.text(name)
+    return parse_size(text) if text else 0
+
+
+def at_least(values: Values, name: str, least: int) -> int:
+    number = values.number(name)
+    if number < least:
+        raise refusal(f"invalid value {number} for --{name}: want {least} or more")
+    return number
+
+
+def network_mode(values: Values) -> str:
+    """One network; `container:` needs a name, and docker's "default" is the bridge."""
+    given = values.many("network") + values.many("net")
+    if not given:
+        return "bridge"
+    if len(given) > 1 or "," in given[0]:
+        raise NotSupportedYet("flag --network with more than one network, or with options, "
+                              "is not supported yet")  # fmt: skip
+    name = given[0].removeprefix("name=")
+    if not name:
+        raise refusal("no name set for network")
+    if "=" in name:
+        key = name.partition("=")[0]
+        raise refusal(f'invalid argument "{name}" for "--network" flag: invalid field key {key}')
+    if name == "container:":
+        raise refusal("invalid container format container:<name|id>")
+    return "bridge" if name == "default" else name
+
+
+def mode(values: Values, name: str, refused: str, known: tuple[str, ...], *, joins: bool) -> str:
+    text = values.text(name)
+    if not text or text in known:
+        return text
+    if joins and text.startswith("container:") and text != "container:":
+        return text
+    raise refusal(refused)
+
+
+def logging(values: Values) -> tuple[str, dict[str, str]]:
+    driver = values.text("log-driver") or "json-file"
+    given = values.many("log-opt")
+    if driver not in ("json-file", "none"):
+        raise refusal(
+            f'logger: no log driver named "{driver}" is registered: onggi has json-file and none'
+        )
+    if driver == "none" and given:
+        raise refusal("invalid logging opts for driver none")
+    found: dict[str, str] = {}
+    for item in given:
+        name, _, value = item.partition("=")
+        found[name] = checked_log_option(name, value, item)
+    return driver, found
+
+
+def checked_log_option(name: str, value: str, item: str) -> str:
+    if name not in ("max-size", "max-file"):
+        raise refusal(f"unknown log opt '{name}' for json-file log driver")
+    try:
+        good = parse_size(value) > 0 if name == "max-size" else 0 < int(value, 10) <= 1000
+    except ValueError:
+        good = False
+    if not good:
+        raise refusal(f"invalid value for --log-opt {item!r}: want a positive number")
+    return value

@@ -1,0 +1,182 @@
+"""What one invocation of the command line works with: its streams, its directories, the engine.
+
+Text goes out through `Output`, which buffers, never raises an encoding error and says clearly when
+the other end is gone (BrokenPipeError) or the disk is full (WriteError).
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput, OnggiError
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from .hints import Language
+
+DEFAULT_ROOT, DEFAULT_RUN = "/var/lib/onggi", "/run/onggi"
+
+
+class CommandError(OnggiError):
+    """What the client itself refuses; printed as it is."""
+
+
+class WriteError(Exception):
+    """Our own stdout cannot be written: a full disk, a closed descriptor."""
+
+
+class Output:
+    """Buffered text and bytes to one descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, text: str) -> None:
+        self.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    def line(self, text: str) -> None:
+        self.write(text + "\n")
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        self._parts.append(bytes(data))
+        self._size += len(data)
+        if self._size >= 65536:
+            self.flush()
+
+    def flush(self) -> None:
+        data, self._parts, self._size = b"".join(self._parts), [], 0
+        write_all(self.fd, data)
+
+    def is_terminal(self) -> bool:
+        return os.isatty(self.fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything. BrokenPipeError passes, other errors become WriteError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BrokenPipeError:
+            raise
+        except BlockingIOError:
+            wait_writable(fd)
+        except OSError as error:
+            raise WriteError(f"write error: {error.strerror}") from error
+
+
+def wait_writable(fd: int) -> None:
+    """A terminal that somebody else made non-blocking is written all the same."""
+    import select
+
+    select.select([], [fd], [])
+
+
+class Session:
+    """One command line's world. The engine opens on first use."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.root = environ.get("ONGGI_ROOT") or DEFAULT_ROOT
+        self.run = environ.get("ONGGI_RUN") or DEFAULT_RUN
+        self.debug = False
+        self.out = Output(1)
+        self.err = Output(2)
+        self.retry = ""  # the words of this command, for hints that can be pasted
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> "Engine":
+        if self._engine is None:
+            from ..engine.engine import Engine, Settings
+
+            self._engine = Engine(
+                self.root,
+                self.run,
+                settings=Settings(
+                    docker_config=self.docker_config,
+                    config_files=(
+                        "/etc/onggi/config.toml",
+                        f"{self.home}/.config/onggi/config.toml",
+                    ),
+                    proxies=proxies(self.environ),
+                ),
+                warn=self.warn,
+            )
+        return self._engine
+
+    @property
+    def home(self) -> str:
+        return self.environ.get("HOME") or "/root"
+
+    @property
+    def docker_config(self) -> str:
+        folder = self.environ.get("DOCKER_CONFIG") or f"{self.home}/.docker"
+        return f"{folder}/config.json"
+
+    @property
+    def language(self) -> "Language":
+        for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+            value = self.environ.get(name)
+            if value:
+                return "ko" if value.startswith("ko") else "en"
+        return "en"
+
+    def warn(self, text: str) -> None:
+        """A line on stderr; the work goes on."""
+        self.err.line(text if text.startswith("WARNING") else f"WARNING: {text}")
+        self.err.flush()
+
+    def complain(self, error: OnggiError) -> None:
+        """One failed target among several: docker's line, then the hint."""
+        self.out.flush()
+        self.err.line(message_of(error))
+        if error.hint:
+            self.err.line(error.hint)
+        self.err.flush()
+
+
+def message_of(error: OnggiError) -> str:
+    """How docker's client words it: what the client refuses is plain, the rest has a prefix."""
+    if isinstance(error, CommandError):
+        return error.message
+    return f"Error response from daemon: {error.message}"
+
+
+def each(session: Session, names: Iterable[str], work: Callable[[str], object]) -> int:
+    """Do `work` for every name; print the name, or the error. 1 if any failed."""
+    code = 0
+    for name in names:
+        try:
+            shown = work(name)
+        except OnggiError as error:
+            session.complain(error)
+            code = 1
+        else:
+            if shown is not None:
+                session.out.line(str(shown))
+                session.out.flush()
+    return code
+
+
+def proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the registry client obeys: {"http": url, "https": url, "no": list}."""
+    found = {}
+    for name in ("http", "https", "no", "all"):
+        variable = f"{name}_proxy"
+        value = environ.get(variable) or environ.get(variable.upper())
+        if value:
+            found[name] = value
+    return found
+
+
+def refusal(message: str, hint: str | None = None) -> CommandError:
+    """What the client says no to, to be raised."""
+    return CommandError(message, hint=hint)
+
+
+def client_side(error: InvalidInput) -> CommandError:
+    """The same refusal, said by the client before anything was asked of the engine."""
+    return CommandError(error.message, hint=error.hint)

@@ -1,0 +1,143 @@
+"""Every command path: where its Command record lives, or that docker has it and we do not yet.
+
+`module:NAME` is relative to `onggi.cli.commands`; only the module of the command that runs is
+imported.
+"""
+
+COMMON = (
+    "run",
+    "exec",
+    "ps",
+    "build",
+    "pull",
+    "push",
+    "images",
+    "login",
+    "logout",
+    "version",
+    "info",
+)
+
+COMMANDS = {
+    "run": "run:RUN",
+    "create": "run:CREATE",
+    "exec": "exec:EXEC",
+    "ps": "ps:PS",
+    "start": "lifecycle:START",
+    "stop": "lifecycle:STOP",
+    "restart": "lifecycle:RESTART",
+    "kill": "lifecycle:KILL",
+    "rm": "lifecycle:RM",
+    "wait": "lifecycle:WAIT",
+    "pause": "lifecycle:PAUSE",
+    "unpause": "lifecycle:UNPAUSE",
+    "rename": "lifecycle:RENAME",
+    "attach": "attach:ATTACH",
+    "logs": "logs:LOGS",
+    "inspect": "inspect:INSPECT",
+    "cp": "copy:CP",
+    "export": "copy:EXPORT",
+    "diff": "look:DIFF",
+    "port": "look:PORT",
+    "top": "look:TOP",
+    "commit": "commit:COMMIT",
+    "images": "images:IMAGES",
+    "rmi": "images:RMI",
+    "tag": "images:TAG",
+    "history": "images:HISTORY",
+    "pull": "transfer:PULL",
+    "push": "transfer:PUSH",
+    "save": "transfer:SAVE",
+    "load": "transfer:LOAD",
+    "import": "transfer:IMPORT",
+    "build": "build:BUILD",
+    "login": "login:LOGIN",
+    "logout": "login:LOGOUT",
+    "version": "system:VERSION",
+    "info": "system:INFO",
+}
+
+GROUPS = {
+    "builder": "Manage builds",
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage onggi",
+    "volume": "Manage volumes",
+}
+
+_IN_GROUPS = {
+    "builder build": "build:BUILD",
+    "builder prune": "prune:BUILDER_PRUNE",
+    "container inspect": "inspect:CONTAINER_INSPECT",
+    "container ls": "ps:PS",
+    "container prune": "prune:CONTAINER_PRUNE",
+    "image build": "build:BUILD",
+    "image history": "images:HISTORY",
+    "image import": "transfer:IMPORT",
+    "image inspect": "inspect:IMAGE_INSPECT",
+    "image load": "transfer:LOAD",
+    "image ls": "images:IMAGES",
+    "image prune": "prune:IMAGE_PRUNE",
+    "image pull": "transfer:PULL",
+    "image push": "transfer:PUSH",
+    "image rm": "images:RMI",
+    "image save": "transfer:SAVE",
+    "image tag": "images:TAG",
+    "network inspect": "inspect:NETWORK_INSPECT",
+    "network ls": "network:LS",
+    "system df": "system:DF",
+    "system info": "system:INFO",
+    "system prune": "prune:SYSTEM_PRUNE",
+    "volume create": "volume:CREATE",
+    "volume inspect": "inspect:VOLUME_INSPECT",
+    "volume ls": "volume:LS",
+    "volume prune": "prune:VOLUME_PRUNE",
+    "volume rm": "volume:RM",
+}
+COMMANDS.update(_IN_GROUPS)
+COMMANDS.update(
+    (f"container {name}", COMMANDS[name])
+    for name in (
+        "attach commit cp create diff exec export kill logs pause port rename restart rm run start "
+        "stop top unpause wait"
+    ).split()
+)
+
+# Other spellings of the last word of a path.
+ALIASES = {
+    "container list": "container ls", "container ps": "container ls",
+    "container remove": "container rm", "image list": "image ls", "image remove": "image rm",
+    "network list": "network ls", "network remove": "network rm", "volume list": "volume ls",
+    "volume remove": "volume rm",
+}  # fmt: skip
+
+# Docker 28 has these; a group stands for all its commands.
+NOT_YET = frozenset((
+    "search", "events", "stats", "update", "buildx", "compose", "checkpoint", "context", "manifest",
+    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "container stats",
+    "container update", "network connect", "network create", "network disconnect", "network prune",
+    "network rm", "system events", "system dial-stdio", "volume update",
+))  # fmt: skip
+
+
+def find(words: list[str]) -> tuple[str, int]:
+    """The canonical path that `words` start with and how many words it took; ("", 0) for none."""
+    if not words:
+        return "", 0
+    if len(words) > 1 and words[0] in GROUPS:
+        path = f"{words[0]} {words[1]}"
+        path = ALIASES.get(path, path)
+        if path in COMMANDS or path in NOT_YET:
+            return path, 2
+    if words[0] in COMMANDS or words[0] in GROUPS or words[0] in NOT_YET:
+        return words[0], 1
+    return "", 0
+
+
+def names(group: str = "") -> list[str]:
+    """The words a user can type at the top, or after a group's name."""
+    if not group:
+        return sorted({*(path for path in COMMANDS if " " not in path), *GROUPS})
+    prefix = f"{group} "
+    return sorted(path.removeprefix(prefix) for path in COMMANDS if path.startswith(prefix))
