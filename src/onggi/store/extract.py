@@ -1,0 +1,123 @@
+"""A layer as a directory of extracted files: the fallback where EROFS cannot be mounted.
+
+Writes a `LayerTree` below a directory descriptor, so the result is the EROFS file's by
+construction: overlayfs whiteouts, opaque marks, hard links, holes. The directory must be empty and
+ours alone. Every name is created, never opened: O_EXCL, no link followed, no path walked. Never
+reads the archive's names again and never syncs.
+"""
+
+import os
+import stat
+
+from .layerfile import read_exactly, write_all_at
+from .layertree import WHITEOUT, LayerTree, Node
+from .tarindex import BLOCK, CHARACTER, DIRECTORY, FIFO, REGULAR, SYMLINK, Extent
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TYPES = {
+    CHARACTER: stat.S_IFCHR, WHITEOUT: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO,
+}  # fmt: skip
+_PIECE = 1 << 20
+
+
+def extract(
+    tree: LayerTree, tar_fd: int, tar_offset: int, root_fd: int, *, user_xattrs: bool = False
+) -> None:
+    """Create the tree in the empty directory `root_fd`; file data is at `tar_offset` plus each
+    node's own offset in `tar_fd`. `user_xattrs`: mark opaque directories for a mount with
+    overlayfs' `userxattr` option (no root)."""
+    prefix = "user" if user_xattrs else "trusted"
+    _Extraction(tar_fd, tar_offset, f"{prefix}.overlay.opaque", root_fd).directory(
+        root_fd, tree.root, ()
+    )
+
+
+class _Extraction:
+    def __init__(self, tar_fd: int, tar_offset: int, opaque: str, root_fd: int) -> None:
+        self._tar_fd = tar_fd
+        self._tar_offset = tar_offset
+        self._opaque = opaque
+        self._root_fd = root_fd
+        self._first_names: dict[Node, tuple[bytes, ...]] = {}  # of nodes with several
+
+    def directory(self, fd: int, node: Node, path: tuple[bytes, ...]) -> None:
+        """The contents of an open directory, then its own metadata. At most 255 deep."""
+        for name, child in node.children.items():
+            if child.is_directory:
+                os.mkdir(name, 0o700, dir_fd=fd)
+                inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                try:
+                    self.directory(inner, child, (*path, name))
+                finally:
+                    os.close(inner)
+            elif child.shared and child in self._first_names:
+                self._link(self._first_names[child], fd, name)
+            else:
+                self._create(fd, name, child)
+                if child.shared:
+                    self._first_names[child] = (*path, name)
+        if node.opaque:
+            os.setxattr(fd, self._opaque, b"y")
+        _finish(fd, node)
+
+    def _create(self, fd: int, name: bytes, node: Node) -> None:
+        if node.kind == REGULAR:
+            file = os.open(name, _FILE, 0o600, dir_fd=fd)
+            try:
+                self._fill(file, node)
+                _finish(file, node)
+            finally:
+                os.close(file)
+            return
+        if node.kind == SYMLINK:
+            os.symlink(node.link, name, dir_fd=fd)
+        else:
+            os.mknod(name, _TYPES[node.kind] | node.mode, os.makedev(*node.device), dir_fd=fd)
+        if node.uid or node.gid:
+            os.chown(name, node.uid, node.gid, dir_fd=fd, follow_symlinks=False)
+        if node.kind not in (SYMLINK, WHITEOUT):  # mknod obeyed the umask
+            os.chmod(name, node.mode, dir_fd=fd)
+        os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=fd, follow_symlinks=False)
+
+    def _fill(self, fd: int, node: Node) -> None:
+        if node.lower is not None:
+            for done in range(0, node.size, _PIECE):
+                size = min(_PIECE, node.size - done)
+                write_all_at(fd, node.lower.read(done, size), done)
+        elif node.sparse is not None:
+            os.ftruncate(fd, node.size)
+            for extent in node.sparse:
+                self._copy(fd, extent)
+        elif node.size:
+            self._copy(fd, Extent(0, node.data_offset, node.size))
+
+    def _copy(self, fd: int, extent: Extent) -> None:
+        source = self._tar_offset + extent.data_offset
+        for done in range(0, extent.size, _PIECE):
+            size = min(_PIECE, extent.size - done)
+            data = read_exactly(self._tar_fd, size, source + done)
+            write_all_at(fd, data, extent.offset + done)
+
+    def _link(self, first: tuple[bytes, ...], fd: int, name: bytes) -> None:
+        """Only this extraction made what it walks here, and it walks it without links."""
+        opened: list[int] = []
+        here = self._root_fd
+        try:
+            for part in first[:-1]:
+                here = os.open(part, _DIRECTORY, dir_fd=here)
+                opened.append(here)
+            os.link(first[-1], name, src_dir_fd=here, dst_dir_fd=fd, follow_symlinks=False)
+        finally:
+            for each in opened:
+                os.close(each)
+
+
+def _finish(fd: int, node: Node) -> None:
+    """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
+    assert node.kind in (REGULAR, DIRECTORY)
+    os.fchown(fd, node.uid, node.gid)
+    os.fchmod(fd, node.mode)
+    for name, value in node.xattrs:
+        os.setxattr(fd, name, value)
+    os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))
