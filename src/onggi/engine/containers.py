@@ -128,7 +128,7 @@ class Containers:
 
     def list(
         self, *, all: bool = False, filters: filters.Filters | None = None, limit: int = 0
-    ) -> list[Container]:
+    ) -> Sequence[Container]:
         """Newest first; without `all` (or a status filter, or `limit`) only those that run."""
         chosen = filters or {}
         everything = all or limit > 0 or "status" in chosen or "exited" in chosen
@@ -146,14 +146,14 @@ class Containers:
         by_id = {network.id: network for network in self._networks.list()}
         return inspection.container(container, self._paths, endpoints, by_id, sizes)
 
-    def endpoints(self, container: Container) -> list[Endpoint]:
+    def endpoints(self, container: Container) -> Sequence[Endpoint]:
         return self._networks.endpoints(container.id)
 
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
         """The ports that are published right now, with their real host ports."""
         return tuple(port for endpoint in self.endpoints(container) for port in endpoint.ports)
 
-    def loopback_only_ports(self, container: Container) -> list[PortBinding]:
+    def loopback_only_ports(self, container: Container) -> Sequence[PortBinding]:
         """Published ports whose program listens on 127.0.0.1 alone, where -p cannot reach it."""
         return inspection.loopback_only(container, self.ports(container))
 
@@ -183,7 +183,7 @@ class Containers:
             self._clean(container)
             launch.delete(self._store, self._paths, self._volumes, container, volumes)
 
-    def prune(self, chosen: filters.Filters | None = None) -> list[str]:
+    def prune(self, chosen: filters.Filters | None = None) -> Sequence[str]:
         """Remove all containers that do not run; their ids."""
         removed = []
         for container in self.list(all=True, filters=chosen):
@@ -241,12 +241,12 @@ class Containers:
         """Wait for the end; the final state. Raises Unavailable after `timeout_s`."""
         return control.wait(self._paths, self.get(reference), self.get, timeout_s)
 
-    def top(self, reference: str, ps_args: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    def top(self, reference: str, ps_args: Sequence[str]) -> control.Table:
         return control.top(self.get(reference), ps_args)
 
     # -- what it changed
 
-    def diff(self, reference: str) -> list[tuple[str, str]]:
+    def diff(self, reference: str) -> Sequence[tuple[str, str]]:
         """("A" | "C" | "D", path) of everything that differs from the image."""
         return changes.diff(self._store, self._paths, self.get(reference))
 
@@ -273,7 +273,7 @@ class Containers:
     # -- build steps
 
     @contextmanager
-    def step(self, options: ContainerOptions) -> "Iterator[Step]":
+    def step(self, options: ContainerOptions) -> Iterator["Step"]:
         """A container for one RUN of a build: hidden, and gone when the block ends."""
         container = self.create(options._replace(purpose="build"), pull="never")
         try:
@@ -322,8 +322,8 @@ class Step:
 
 
 def _filtered(
-    containers: Containers, found: "list[Container]", chosen: Mapping[str, Sequence[str]]
-) -> "list[Container]":
+    containers: Containers, found: list[Container], chosen: Mapping[str, Sequence[str]]
+) -> list[Container]:
     if not chosen:
         return found
     images, networks = containers._images, containers._networks

@@ -209,7 +209,10 @@ def _wait_for_end(container: Container, told: Attachment | None, deadline: float
                 os.close(pidfd)
 
 
-def top(container: Container, ps_args: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+Table = tuple[list[str], list[list[str]]]
+
+
+def top(container: Container, ps_args: Sequence[str]) -> Table:
     """The host's ps over the container's processes, as docker does: (titles, rows)."""
     if container.state.status not in ACTIVE:
         raise Conflict(f"container {container.id} is not running")

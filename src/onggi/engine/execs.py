@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..linux import capability
+from ..linux.cgroup import Cgroup
 from ..monitor import main as monitor
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..runtime import join
 from ..spec.container import Container
 from ..store.store import Store
-from . import detach, lifecycle, merge, specgen
+from . import detach, lifecycle, merge, sandbox, specgen
 from .paths import Paths
 
 
@@ -69,7 +71,21 @@ class Execs:
     def _fork(
         self, container: Container, options: ExecOptions, client: socket.socket | None
     ) -> None:
-        plan, cgroup = specgen.exec_plan(container, options, self._paths)
+        held = capability.held() & capability.bounding()
+        plan = specgen.exec_plan(
+            container,
+            options.args,
+            env=options.env,
+            working_dir=options.working_dir,
+            user=options.user,
+            tty=options.tty,
+            stdin=options.stdin,
+            privileged=options.privileged,
+            size=(options.rows, options.columns),
+            held=held,
+            seccomp=sandbox.seccomp_program(container.config, held, self._paths),
+        )
+        cgroup = Cgroup(container.id)
 
         def work(ready: Callable[[], None]) -> None:
             started = join.join(plan, cgroup)

@@ -316,7 +316,8 @@ def loopback_only(c: Container, ports: Iterable[PortBinding]) -> list[PortBindin
     wanted = [port for port in ports if port.protocol == "tcp"]
     if not wanted or not c.state.pid:
         return []
-    loopback, reachable = set(), set()
+    loopback: set[int] = set()
+    reachable: set[int] = set()
     for table in ("tcp", "tcp6"):
         for address, port in _listeners(c.state.pid, table):
             (loopback if _is_loopback(address) else reachable).add(port)

@@ -75,9 +75,9 @@ def _read(
             for fd in files:
                 os.close(fd)
     finally:
-        for fd in (watch, monitor):
-            if fd is not None and fd >= 0:
-                os.close(fd)
+        for opened in (watch, monitor):
+            if opened is not None and opened >= 0:
+                os.close(opened)
 
 
 def _monitor_of(container: Container) -> int | None:

@@ -6,9 +6,10 @@ the last endpoint go the bridge and our firewall table: an idle host carries not
 """
 
 import fcntl
+import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from ..store.store import Store
 
 DEFAULT = "bridge"
 BUILT_IN = ("bridge", "host", "none")
+STANDARD_RUN = "/run/onggi"
 
 
 class Connection(NamedTuple):
@@ -34,10 +36,11 @@ class Networks:
     def __init__(self, store: Store, run: str) -> None:
         self._store = store
         self._run = run
+        self._table = _table_name(run)
 
     # -- looking
 
-    def list(self) -> list[Network]:
+    def list(self) -> Sequence[Network]:
         """The built-in three and the stored ones, by name."""
         self.ensure_built_in()
         return self._store.networks.list()
@@ -46,10 +49,10 @@ class Networks:
         self.ensure_built_in()
         return self._store.networks.get(reference)
 
-    def endpoints(self, container_id: str) -> list[Endpoint]:
+    def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         return self._store.networks.endpoints(container_id=container_id)
 
-    def users(self, network: Network) -> list[Endpoint]:
+    def users(self, network: Network) -> Sequence[Endpoint]:
         return self._store.networks.endpoints(network_id=network.id)
 
     def check_mode(self, mode: str) -> None:
@@ -124,7 +127,7 @@ class Networks:
         endpoints = self._store.networks.endpoints()
         used = {endpoint.network_id for endpoint in endpoints}
         networks = [n for n in self._store.networks.list() if n.bridge and n.id in used]
-        bridge.apply(rules.render(networks, endpoints))
+        bridge.apply(rules.render(networks, endpoints, self._table), self._table)
 
     def _with_subnet(self, network: Network) -> Network:
         """The network with a range of its own. The default one chooses when it is first used, and
@@ -168,6 +171,13 @@ def container_of_mode(mode: str) -> str:
     if not reference:
         raise NotFound("invalid network mode: container: needs a name or id")
     return reference
+
+
+def _table_name(run: str) -> str:
+    """Engines with directories of their own do not share a firewall table."""
+    if run == STANDARD_RUN:
+        return rules.TABLE
+    return f"{rules.TABLE}_{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
 def _endpoint(

@@ -19,7 +19,7 @@ class Reaper:
     def __init__(self, store: Store, clean: Callable[[Container], None]) -> None:
         """`clean` removes a dead container's cgroup, endpoint and run directory; idempotent."""
         self._store = store
-        self._clean = clean
+        self.clean = clean
         self._boot_id = ""
 
     def boot_id(self) -> str:
@@ -58,5 +58,5 @@ class Reaper:
         state = self._store.containers.change_state(container.id, change)
         buried = container._replace(state=state)
         if state.status not in ACTIVE:
-            self._clean(buried)
+            self.clean(buried)
         return buried

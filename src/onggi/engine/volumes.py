@@ -41,10 +41,10 @@ class Volumes:
     def get(self, name: str) -> Volume:
         return self._store.volumes.get(name)
 
-    def list(self) -> list[Volume]:
+    def list(self) -> Sequence[Volume]:
         return self._store.volumes.list()
 
-    def users(self, name: str) -> list[str]:
+    def users(self, name: str) -> Sequence[str]:
         """Ids of the containers that mount it."""
         return self._store.volumes.users(name)
 
@@ -56,7 +56,7 @@ class Volumes:
         self._store.volumes.remove(name)
         self._delete_data(name)
 
-    def prune(self, *, all: bool = False) -> list[str]:
+    def prune(self, *, all: bool = False) -> Sequence[str]:
         """Remove volumes no container mounts: the anonymous ones, with `all` named ones too."""
         removed = []
         for volume in self._store.volumes.unused():

@@ -6,6 +6,7 @@ from .mount import MountPoint, MountRequest
 from .network import PortBinding
 
 ContainerId = str  # 64 hexadecimal characters
+KillReason = Literal["", "oom", "stop timeout"]
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 
 
@@ -128,7 +129,7 @@ class ContainerState(NamedTuple):
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
-    kill_reason: Literal["", "oom", "stop timeout"] = ""
+    kill_reason: KillReason = ""
     restart_count: int = 0
 
 

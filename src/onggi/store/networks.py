@@ -32,6 +32,14 @@ class Networks:
 
         self._db.write(work)
 
+    def replace(self, network: Network) -> None:
+        """Store a changed network under its id. Raises NotFound when it is gone."""
+        if not self._db.execute(
+            "UPDATE network SET name = ?, body = ? WHERE id = ?",
+            (network.name, _dump(network), network.id),
+        ):
+            raise NotFound(f"network {network.id} not found")
+
     def get(self, reference: str) -> Network:
         """By whole id, then by name, then by the start of the id."""
         rows = self._db.rows(

@@ -1,0 +1,62 @@
+"""The parts of a sandbox that need the host: the compiled seccomp filter, the device nodes."""
+
+import os
+import stat
+
+from ..errors import InvalidInput
+from ..linux import capability, seccomp
+from ..runtime.plan import Device
+from ..spec.container import ContainerConfig
+from . import specgen
+from .paths import Paths
+
+_NOT_GIVEN = frozenset(("pts", "shm", "mqueue", "fd", "console", "ptmx"))
+MAX_PROFILE_BYTES = 1 << 20
+
+
+def seccomp_program(config: ContainerConfig, held: int, paths: Paths) -> bytes:
+    """The filter of a container, b"" for none; compiled once per profile and capability set and
+    kept under RUN/seccomp."""
+    host = config.options.host
+    profile = specgen.security_options(host.security_opt).seccomp
+    if profile == "unconfined" or (host.privileged and profile == "default"):
+        return b""
+    names = frozenset(capability.names_of(specgen.capabilities(host, held)))
+    text = "" if profile == "default" else read_profile(profile)
+    return seccomp.cached_program(f"{paths.run}/seccomp", text, names)
+
+
+def read_profile(path: str) -> str:
+    """A docker seccomp profile: a file, or the JSON itself. Raises InvalidInput."""
+    if path.lstrip().startswith("{"):
+        return path
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(MAX_PROFILE_BYTES)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from error
+
+
+def host_devices(directory: str = "/dev") -> tuple[Device, ...]:
+    """Every device node of the host, for --privileged."""
+    found: list[Device] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name in _NOT_GIVEN or entry.is_symlink():
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                found.extend(host_devices(entry.path))
+            elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+                found.append(
+                    Device(
+                        entry.path,
+                        "c" if stat.S_ISCHR(status.st_mode) else "b",
+                        os.major(status.st_rdev),
+                        os.minor(status.st_rdev),
+                        stat.S_IMODE(status.st_mode),
+                        status.st_uid,
+                        status.st_gid,
+                    )
+                )
+    return tuple(found)

@@ -1,0 +1,266 @@
+"""A container's configuration to the runtime's plan. Pure: decides, touches nothing.
+
+This is where docker's defaults stand: namespaces, mounts, masks, capabilities, devices, limits.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..errors import InvalidInput, Unsupported
+from ..linux import capability, rlimit
+from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
+from ..runtime import plan
+from ..runtime.plan import (
+    Capabilities,
+    Device,
+    InitPlan,
+    JoinPlan,
+    Namespace,
+    PlanMount,
+    ProcessPlan,
+)
+from ..spec.container import Container, ContainerConfig, HostOptions
+from ..spec.mount import MountPoint, RootFilesystem
+from ..spec.network import Protocol
+from . import merge
+
+HOST_FILES = ("resolv.conf", "hostname", "hosts")
+SHARED = ("pid", "ipc", "uts")  # namespaces with a --KIND flag of their own
+
+
+class Surroundings(NamedTuple):
+    """What the host says: `directory` holds the hostname, hosts and resolv.conf files,
+    another container's when its network is shared. `held` are the capabilities we have
+    to give. `joined` is the container behind each
+    namespace kind that is shared with one."""
+
+    directory: str
+    cpus: int
+    held: int
+    joined: Mapping[str, Container]
+    devices: tuple[Device, ...] = ()  # every node of the host, for --privileged
+
+
+class SecurityOptions(NamedTuple):
+    """--security-opt, parsed. `seccomp` is "default", "unconfined" or a profile's text."""
+
+    no_new_privileges: bool = False
+    seccomp: str = "default"
+    system_paths: bool = False  # unconfined: nothing masked or read-only
+
+
+def security_options(words: tuple[str, ...]) -> SecurityOptions:
+    """Raises InvalidInput for an unknown option, Unsupported for what we lack."""
+    options = SecurityOptions()
+    for word in words:
+        key, _, value = word.replace(":", "=", 1).partition("=")
+        match key:
+            case "no-new-privileges":
+                if value not in ("", "true", "false"):
+                    raise InvalidInput(f"invalid --security-opt 2: {word!r}")
+                options = options._replace(no_new_privileges=value != "false")
+            case "seccomp" if value:
+                options = options._replace(seccomp="default" if value == "builtin" else value)
+            case "systempaths" if value == "unconfined":
+                options = options._replace(system_paths=True)
+            case "apparmor" | "label" if value in ("unconfined", "disable"):
+                pass  # nothing to switch off: onggi applies neither
+            case "apparmor" | "label":
+                raise Unsupported(f"--security-opt {word}: {key} is not supported yet")
+            case _:
+                raise InvalidInput(f"invalid --security-opt 2: {word!r}")
+    return options
+
+
+def init_plan(
+    container: Container, root: RootFilesystem, around: Surroundings, seccomp: bytes
+) -> InitPlan:
+    config = container.config
+    host = config.options.host
+    security = security_options(host.security_opt)
+    open_paths = host.privileged or security.system_paths
+    return InitPlan(
+        root=root,
+        process=process_plan(config, around.held, seccomp, security),
+        namespaces=namespaces(host, around.joined),
+        mounts=mounts(config, around.directory),
+        masked_paths=() if open_paths else plan.masked_paths(around.cpus),
+        read_only_paths=() if open_paths else plan.READ_ONLY_PATHS,
+        devices=around.devices if host.privileged else plan.DEFAULT_NODES,
+        hostname="" if _shares(host, "uts") else config.hostname,
+        domainname="" if _shares(host, "uts") else config.options.domainname,
+        sysctls=sysctls(host),
+        read_only=host.read_only,
+        volatile=host.auto_remove or config.options.purpose == "build",
+        init=host.init,
+    )
+
+
+def process_plan(
+    config: ContainerConfig, held: int, seccomp: bytes, security: SecurityOptions
+) -> ProcessPlan:
+    host, process = config.options.host, config.process
+    return ProcessPlan(
+        args=process.args,
+        env=process.env,
+        cwd=process.working_dir,
+        user=process.user,
+        group_add=host.group_add,
+        capabilities=Capabilities.same(capabilities(host, held)),
+        no_new_privileges=security.no_new_privileges,
+        seccomp_program=seccomp,
+        rlimits=limits(host),
+        oom_score_adj=host.oom_score_adj or None,
+        tty=config.options.tty,
+        stdin="pipe" if config.options.open_stdin else "null",
+    )
+
+
+def exec_plan(
+    container: Container,
+    args: tuple[str, ...],
+    *,
+    env: tuple[str, ...],
+    working_dir: str,
+    user: str,
+    tty: bool,
+    stdin: bool,
+    privileged: bool,
+    size: tuple[int, int],
+    held: int,
+    seccomp: bytes,
+) -> JoinPlan:
+    """A process beside the container's first one, in the same sandbox."""
+    config = container.config
+    host = config.options.host
+    if privileged:
+        host = host._replace(privileged=True)
+    security = security_options(host.security_opt)
+    base = process_plan(config, held, seccomp, security)
+    merged = merge.environment(config.process.env, env, config.hostname, tty)
+    process = base._replace(
+        args=args,
+        env=merged,
+        cwd=working_dir or config.process.working_dir,
+        user=user or config.process.user,
+        capabilities=Capabilities.same(capabilities(host, held)),
+        tty=tty,
+        stdin="pipe" if stdin else "null",
+        rows=size[0],
+        columns=size[1],
+    )
+    return JoinPlan(container.state.pid, container.state.pid_start, process)
+
+
+def capabilities(host: HostOptions, held: int) -> int:
+    """Docker's set after --cap-add and --cap-drop, never more than we hold ourselves."""
+    if host.privileged:
+        return held & ~capability.mask_of(c for c in host.cap_drop if c != "ALL")
+    return capability.resolve(host.cap_add, host.cap_drop, capability.DOCKER_DEFAULT) & held
+
+
+def namespaces(host: HostOptions, joined: Mapping[str, Container]) -> tuple[Namespace, ...]:
+    found = [Namespace("mount"), Namespace("cgroup")]
+    for kind in ("network", *SHARED):
+        other = joined.get(kind)
+        if other is not None:
+            found.append(Namespace(kind, "", other.state.pid, other.state.pid_start))
+        elif not _shares(host, kind):
+            found.append(Namespace(kind))
+    return tuple(found)
+
+
+def mode_of(host: HostOptions, kind: str) -> str:
+    """What --network, --pid, --ipc or --uts said."""
+    modes = {
+        "network": host.network_mode,
+        "pid": host.pid_mode,
+        "ipc": host.ipc_mode,
+        "uts": host.uts_mode,
+    }
+    return modes[kind]
+
+
+def _shares(host: HostOptions, kind: str) -> bool:
+    """Whether the container uses the host's own namespace."""
+    if kind == "uts" and host.network_mode == "host" and not host.uts_mode:
+        return True
+    return mode_of(host, kind) == "host"
+
+
+def mounts(config: ContainerConfig, directory: str) -> tuple[PlanMount, ...]:
+    """The system's, the three host files, then the user's, parents before children."""
+    host = config.options.host
+    points = sorted(config.mounts, key=lambda point: point.target.count("/"))
+    taken = {point.target for point in points}
+    system = plan.default_mounts(host.shm_bytes, privileged=host.privileged)
+    files = tuple(
+        PlanMount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rw", "rprivate"))
+        for name in HOST_FILES
+    )
+    found = tuple(mount for mount in (*system, *files) if mount.target not in taken)
+    return found + tuple(_mount(point) for point in points)
+
+
+def _mount(point: MountPoint) -> PlanMount:
+    if point.kind == "tmpfs":
+        words = ",ro" if point.read_only else ""
+        return plan.tmpfs_mount(point.target, point.tmpfs_options + words)
+    access = ("ro", "rro") if point.read_only else ("rw",)
+    spread = point.propagation or "rprivate"
+    return PlanMount(point.target, "bind", point.source, ("rbind", *access, spread))
+
+
+def sysctls(host: HostOptions) -> tuple[tuple[str, str], ...]:
+    """Docker's two (unprivileged ping and low ports) where the network is the container's own, then
+    the user's."""
+    own = frozenset(
+        kind for kind in ("network", *SHARED) if mode_of(host, kind) in ("", "private", "shareable")
+    )
+    if host.network_mode != "host" and not host.network_mode.startswith("container:"):
+        own |= {"network"}
+    chosen = dict(host.sysctls)
+    if "network" in own:
+        chosen.setdefault("net.ipv4.ping_group_range", "0 2147483647")
+        chosen.setdefault("net.ipv4.ip_unprivileged_port_start", "0")
+    return tuple(plan.check_sysctl(key, value, own) for key, value in chosen.items())
+
+
+def limits(host: HostOptions) -> tuple[tuple[str, int, int], ...]:
+    return tuple((limit.name, limit.soft, limit.hard) for limit in host.ulimits)
+
+
+def device_rules(config: ContainerConfig) -> tuple[DeviceRule, ...]:
+    """What the device cgroup allows; () is everything."""
+    return () if config.options.host.privileged else DEFAULT_DEVICES
+
+
+def protocol(text: str) -> Protocol:
+    """Raises InvalidInput for anything but tcp, udp and sctp."""
+    match text or "tcp":
+        case "tcp":
+            return "tcp"
+        case "udp":
+            return "udp"
+        case "sctp":
+            return "sctp"
+    raise InvalidInput(f"invalid proto: {text}")
+
+
+def check(config: ContainerConfig) -> None:
+    """Everything above that can refuse a user's value, at create time."""
+    host = config.options.host
+    security_options(host.security_opt)
+    capability.resolve(host.cap_add, host.cap_drop, capability.DOCKER_DEFAULT)
+    sysctls(host)
+    for limit in limits(host):
+        rlimit.check(limit)
+    for point in config.mounts:
+        _mount(point)
+    if host.devices:
+        raise Unsupported("--device is not supported yet")
+    for kind in SHARED:
+        mode = mode_of(host, kind)
+        known = mode in ("", "host", "private", "shareable") or mode.startswith("container:")
+        if not known:
+            raise InvalidInput(f"--{kind}: invalid {kind.upper()} mode")
