@@ -79,20 +79,31 @@ class Packer:
             self._writer.opaque(path)
 
     def _file(self, directory_fd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
-        owner = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
         if status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), path)
             if first is not path:
-                self._writer.hardlink(path, first, *owner)
+                self._writer.hardlink(
+                    path, first, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
+                    status.st_mtime_ns,
+                )  # fmt: skip
                 return
         fd = os.open(name, _FILE, dir_fd=directory_fd)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise InvalidInput(f"{printable(path)} changed its type while it was read")
-            xattrs, _ = self._xattrs(fd, path)
-            self._writer.file(path, status.st_size, *owner, lambda n: os.read(fd, n), xattrs)
+            self.file(fd, path)
         finally:
             os.close(fd)
+
+    def file(self, fd: int, path: bytes) -> None:
+        """The open regular file `fd` as the member `path`."""
+        status = os.fstat(fd)
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            raise InvalidInput(f"{printable(path)} is not a regular file (any more)")
+        xattrs, _ = self._xattrs(fd, path)
+        self._writer.file(
+            path, status.st_size, stat.S_IMODE(mode), status.st_uid, status.st_gid,
+            status.st_mtime_ns, lambda size: os.read(fd, size), xattrs,
+        )  # fmt: skip
 
     def _special(self, path: bytes, status: os.stat_result) -> None:
         mode, rdev = status.st_mode, status.st_rdev
