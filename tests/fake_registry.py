@@ -64,7 +64,9 @@ class FakeRegistry:
         return [item.path for item in self.seen if item.method == method]
 
     def secrets_seen(self) -> set[str]:
-        return {item.headers["Authorization"] for item in self.seen if "Authorization" in item.headers}
+        return {
+            item.headers["Authorization"] for item in self.seen if "Authorization" in item.headers
+        }
 
     def add_blob(self, data: bytes) -> str:
         self.blobs[digest(data)] = data
@@ -77,14 +79,14 @@ class FakeRegistry:
         return digest(data)
 
     def add_image(
-        self, layers: list[bytes], *names: str, architecture: str = "amd64", **changes: Any
+        self, contents: list[bytes], *names: str, architecture: str = "amd64", **changes: Any
     ) -> str:
         """An image of uncompressed layers; `changes` replace keys of the manifest."""
         config = json.dumps(
             {
                 "architecture": architecture,
                 "os": "linux",
-                "rootfs": {"type": "layers", "diff_ids": [digest(data) for data in layers]},
+                "rootfs": {"type": "layers", "diff_ids": [digest(data) for data in contents]},
             }
         ).encode()
         manifest = {
@@ -95,7 +97,7 @@ class FakeRegistry:
             },
             "layers": [
                 {"mediaType": DOCKER_LAYER, "size": len(data), "digest": self.add_blob(data)}
-                for data in layers
+                for data in contents
             ],
             **changes,
         }  # fmt: skip
@@ -146,6 +148,7 @@ def fake_registry(host: str = "127.0.0.1") -> Iterator[FakeRegistry]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

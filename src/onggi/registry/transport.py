@@ -122,8 +122,10 @@ class Transport:
         self.close()
 
     def close(self) -> None:
-        for pool in self._pools.values():
-            pool.clear()
+        for manager in self._pools.values():
+            for key in manager.pools.keys():
+                manager.pools[key].close()  # clear() alone leaves that to the garbage collector
+            manager.clear()
         self._pools.clear()
 
     def send(self, method: str, url: str, headers: dict[str, str], body: Body = None) -> Response:
@@ -208,9 +210,6 @@ def _explain(error: Exception, label: str, netloc: str = "") -> ConnectionFailed
                 words = "temporary failure in name resolution"
             return ConnectionFailed(f"{label}: dial tcp: lookup {_bare(netloc)}: {words}", "name")
     for link in chain:
-        if isinstance(link, (exceptions.TimeoutError, TimeoutError)):
-            words = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
-            return ConnectionFailed(f"{label}: {words}", "timeout")
         if isinstance(link, ConnectionRefusedError):
             text = f"{label}: dial tcp {netloc}: connect: connection refused"
             return ConnectionFailed(text, "refused")
@@ -221,7 +220,10 @@ def _explain(error: Exception, label: str, netloc: str = "") -> ConnectionFailed
         if isinstance(link, OSError) and link.strerror and link.errno:
             text = f"{label}: dial tcp {netloc}: connect: {link.strerror.lower()}"
             return ConnectionFailed(text, "unreachable")
-    return ConnectionFailed(f"{label}: {type(error).__name__}: EOF", "cut")
+    if any(isinstance(link, (exceptions.TimeoutError, TimeoutError)) for link in chain):
+        words = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
+        return ConnectionFailed(f"{label}: {words}", "timeout")
+    return ConnectionFailed(f"{label}: EOF", "cut")
 
 
 def _bare(netloc: str) -> str:
