@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+Matches = Callable[[str], bool]
 _REGEX_WILDCARDS = 2  # at most: then backtracking costs O(length ** 2)
 
 
@@ -95,7 +96,7 @@ def literal(parsed: list[Token]) -> str | None:
     return "".join(token.text for token in parsed)
 
 
-def matcher(parsed: list[Token], *, slash: bool = False) -> Callable[[str], bool]:
+def matcher(parsed: list[Token], *, slash: bool = False) -> Matches:
     """Whether a whole text matches; `slash`: `*` and `?` match "/" too (a shell variable's rule).
 
     Consecutive equal stars are one."""

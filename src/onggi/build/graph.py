@@ -1,0 +1,116 @@
+"""The build as data: operations, vertices with digests, steps. Pure; `solve` makes it happen.
+
+A vertex is a root filesystem: the result of one operation on other vertices. Metadata instructions
+make no vertex. `operation_digest` and the content of the inputs are all that a cache key is made
+of, so whatever can change a result must be a field here (SECURITY D7).
+"""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from ..dockerfile.lexer import Heredoc
+from ..dockerfile.parser import Source
+from ..spec.codec import encode
+from ..spec.image import ImageConfig
+from ..spec.mount import MountRequest
+
+KEY_VERSION = 1  # raise it when an operation's result changes for the same fields
+CONTEXT = "context"  # CopyOp.origin of the build context; a named one is "context:NAME"
+
+
+class BaseOp(NamedTuple):
+    """An image's layers, or nothing (`scratch`)."""
+
+    diff_ids: tuple[str, ...] = ()
+
+
+class RunOp(NamedTuple):
+    """A command in a container; `env` is everything it sees but the proxies."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    network_mode: str = "bridge"
+    mounts: tuple[MountRequest, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    shm_bytes: int = 64 << 20
+    platform: str = ""
+
+
+class CopyOp(NamedTuple):
+    """Files from the context or, with a second input, from another vertex. `destination` is
+    absolute and ends in "/" when it must be a directory."""
+
+    sources: tuple[str, ...]
+    destination: str
+    origin: str = CONTEXT  # "" when the second input is the origin
+    unpack: bool = False
+    chown: str = ""
+    chmod: str = ""
+    excludes: tuple[str, ...] = ()
+    inline: tuple[Heredoc, ...] = ()
+    epoch: int | None = None  # SOURCE_DATE_EPOCH: no time is newer
+
+
+class WorkdirOp(NamedTuple):
+    """Makes the directory and its parents when they are missing, owned by `user`."""
+
+    path: str
+    user: str = ""
+    epoch: int | None = None
+
+
+Operation = BaseOp | RunOp | CopyOp | WorkdirOp
+
+
+class Vertex(NamedTuple):
+    """`inputs` are indices of earlier vertices: the parent, then a COPY's origin. `digest` names
+    the definition: the operation and those of its inputs."""
+
+    operation: Operation
+    inputs: tuple[int, ...]
+    digest: str
+
+
+class Step(NamedTuple):
+    """One instruction of a needed stage. `vertex` is the root filesystem after it, `makes` whether
+    this step makes it; `created_by` is its history entry, "" for none (FROM, ONBUILD)."""
+
+    text: str
+    stage: str
+    at: Source
+    vertex: int
+    makes: bool
+    created_by: str
+    config: str  # digest of the configuration after it, for the short id on screen
+
+
+class Plan(NamedTuple):
+    """`steps` in the order of the file; `result` the vertex, `config` the configuration of the
+    image, with the base image's history and without diff IDs; `history` the steps, by index, that
+    follow that history."""
+
+    vertices: tuple[Vertex, ...]
+    steps: tuple[Step, ...]
+    result: int
+    config: ImageConfig
+    history: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def canonical(value: Any) -> bytes:
+    """One spelling for equal values; lone surrogates (file names) are allowed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def operation_fields(operation: Operation) -> dict[str, Any]:
+    """What a key says about the operation itself."""
+    return {"kind": type(operation).__name__, "version": KEY_VERSION, **encode(operation)}
+
+
+def operation_digest(operation: Operation, inputs: tuple[str, ...]) -> str:
+    """SHA-256 of the operation on inputs with these digests (of definition, or of content)."""
+    fields = {"operation": operation_fields(operation), "inputs": inputs}
+    return hashlib.sha256(canonical(fields)).hexdigest()

@@ -1,0 +1,418 @@
+"""Instructions to vertices and steps: variables expanded, paths made absolute. Pure.
+
+Owns the scopes of ARG and ENV and the order of everything; file contents play no part here.
+"""
+
+import hashlib
+import posixpath
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..dockerfile import instructions as df
+from ..dockerfile.expand import expand, expand_words
+from ..dockerfile.lexer import heredoc_header
+from ..dockerfile.parser import Source
+from ..dockerfile.problem import at_line
+from ..errors import InvalidInput, OnggiError, Unsupported
+from ..spec.image import ImageConfig, config_document
+from ..spec.mount import MountRequest
+from ..spec.platform import Platform
+from . import graph_config as metadata
+from .graph import (
+    CONTEXT,
+    BaseOp,
+    CopyOp,
+    Operation,
+    Plan,
+    RunOp,
+    Step,
+    Vertex,
+    WorkdirOp,
+    canonical,
+    operation_digest,
+)  # fmt: skip
+from .graph_select import (
+    Arguments,
+    ImageWanted,
+    Selection,
+    Triggers,
+    copy_origin,
+    declared_arguments,
+)  # fmt: skip
+from .hints import env_warnings, outside_context
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_URL = ("http://", "https://", "git://", "git@", "ssh://")
+
+
+class PlanOptions(NamedTuple):
+    """What a plan depends on beside the file and the images. `context_name` is for messages."""
+
+    arguments: Arguments
+    labels: Mapping[str, str]
+    network_mode: str
+    mounts: tuple[MountRequest, ...]
+    extra_hosts: tuple[str, ...]
+    shm_bytes: int
+    context_name: str
+    epoch: int | None = None
+
+
+Images = Mapping[ImageWanted, ImageConfig]
+
+
+class StageState(NamedTuple):
+    """Where a stage stands. `variables` is its ENV and ARG together, `args` the declared ARGs that
+    `RUN` history names; `history` are indices of steps."""
+
+    vertex: int
+    config: ImageConfig
+    variables: dict[str, str]
+    args: dict[str, str]
+    history: tuple[int, ...] = ()
+    cmd_set: bool = False
+
+
+def plan(
+    file: df.Dockerfile,
+    selection: Selection,
+    images: Images,
+    triggers: Triggers,
+    options: PlanOptions,
+) -> Plan:
+    """Raises InvalidInput or Unsupported naming the line."""
+    planner = _Planner(file, selection, images, triggers, options)
+    for arg in file.arguments:
+        planner.global_step(arg)
+    for index in selection.needed:
+        planner.stage(index)
+    return planner.finish()
+
+
+class _Planner:
+    def __init__(
+        self,
+        file: df.Dockerfile,
+        selection: Selection,
+        images: Images,
+        triggers: Triggers,
+        options: PlanOptions,
+    ) -> None:
+        self.file = file
+        self.selection = selection
+        self.images = images
+        self.triggers = triggers
+        self.options = options
+        self.given = options.arguments.build_args
+        self.vertices: list[Vertex] = []
+        self.known: dict[str, int] = {}
+        self.steps: list[Step] = []
+        self.done: dict[int, StageState] = {}
+        self.names: dict[str, int] = {}
+        self.warnings: list[str] = list(file.warnings)
+        self.index = 0
+        self.label = ""
+
+    def vertex(self, operation: Operation, *inputs: int) -> int:
+        """Equal definitions are one vertex, so that stages share work."""
+        digest = operation_digest(operation, tuple(self.vertices[i].digest for i in inputs))
+        if digest not in self.known:
+            self.known[digest] = len(self.vertices)
+            self.vertices.append(Vertex(operation, inputs, digest))
+        return self.known[digest]
+
+    def global_step(self, arg: df.Arg) -> None:
+        base = self.vertex(BaseOp())
+        self.steps.append(Step(arg.at.text, "", arg.at, base, False, "", ""))
+
+    def stage(self, index: int) -> None:
+        stage = self.file.stages[index]
+        self.index = index
+        many = len(self.file.stages) > 1
+        self.label = stage.base.name or (f"stage-{index}" if many else "")
+        state = self.begin(index)
+        self.step(stage.base.at, state, makes=False, created_by="")
+        for item in (*self.triggers.get(index, ()), *stage.instructions):
+            state = self.instruction(item, state)
+        self.done[index] = state
+        if stage.base.name:
+            self.names[stage.base.name] = index
+
+    def begin(self, index: int) -> StageState:
+        base = self.selection.bases[index]
+        if base.stage is not None:
+            state = self.done[base.stage]
+            state = state._replace(config=state.config._replace(on_build=()))
+        elif base.image is not None:
+            config = self.images[base.image]
+            state = StageState(self.vertex(BaseOp(config.diff_ids)), config, {}, {})
+        else:
+            state = StageState(self.vertex(BaseOp()), ImageConfig(base.platform, ()), {}, {})
+        env = state.config.env
+        if "PATH" not in metadata.split_env(env):
+            env = (*env, f"PATH={metadata.DEFAULT_PATH}")
+        config = state.config._replace(env=env, on_build=())
+        variables = {**state.variables, **metadata.split_env(env)}
+        return state._replace(config=config, variables=variables, cmd_set=False)
+
+    def step(self, at: Source, state: StageState, *, makes: bool, created_by: str) -> StageState:
+        """Note the instruction; returns the state with its history entry."""
+        config = state.config._replace(history=(), diff_ids=(), created="")
+        short = hashlib.sha256(canonical(config_document(config))).hexdigest()
+        number = len(self.steps)
+        self.steps.append(Step(at.text, self.label, at, state.vertex, makes, created_by, short))
+        return state._replace(history=(*state.history, number)) if created_by else state
+
+    def expand(self, text: str, state: StageState) -> str:
+        return expand(text, state.variables, self.file.escape)
+
+    def instruction(self, item: df.Instruction, state: StageState) -> StageState:
+        try:
+            return self.evaluate(item, state)
+        except OnggiError as error:
+            if error.message.startswith("dockerfile parse error"):
+                raise
+            told = at_line(error.message, item.at.line, item.at.text, hint=error.hint)
+            raise (told if isinstance(error, InvalidInput) else type(error)(
+                told.message, hint=told.hint
+            )) from error  # fmt: skip
+
+    def evaluate(self, item: df.Instruction, state: StageState) -> StageState:
+        if isinstance(item, df.Run):
+            return self.run(item, state)
+        if isinstance(item, df.Copy):
+            return self.copy(item, state)
+        if isinstance(item, df.Value) and item.keyword == "WORKDIR":
+            return self.workdir(item, state)
+        if isinstance(item, df.Arg):
+            return self.arg(item, state)
+        if isinstance(item, df.Env):
+            return self.env(item, state)
+        config, created_by = self.metadata(item, state)
+        is_cmd = isinstance(item, df.Command) and item.keyword == "CMD"
+        state = state._replace(config=config, cmd_set=state.cmd_set or is_cmd)
+        return self.step(item.at, state, makes=False, created_by=created_by)
+
+    def metadata(self, item: df.Instruction, state: StageState) -> tuple[ImageConfig, str]:
+        config = state.config
+        if isinstance(item, df.Label):
+            pairs = [(self.expand(k, state), self.expand(v, state)) for k, v in item.pairs]
+            shown = " ".join(f"{name}={value}" for name, value in pairs)
+            return config._replace(labels={**config.labels, **dict(pairs)}), f"LABEL {shown}"
+        if isinstance(item, df.Command):
+            return metadata.command(config, item.keyword, item.args, item.shell, state.cmd_set)
+        if isinstance(item, df.Health):
+            return metadata.health(config, item.check)
+        if isinstance(item, df.Values) and item.keyword == "EXPOSE":
+            words = [expand_words(v, state.variables, self.file.escape) for v in item.values]
+            return metadata.expose(config, [word for group in words for word in group])
+        if isinstance(item, df.Values):
+            return metadata.volume(config, tuple(self.expand(v, state) for v in item.values))
+        assert isinstance(item, df.Value)
+        return self.single(item, state)
+
+    def single(self, item: df.Value, state: StageState) -> tuple[ImageConfig, str]:
+        config = state.config
+        if item.keyword == "ONBUILD":
+            return config._replace(on_build=(*config.on_build, item.value)), ""
+        if item.keyword == "MAINTAINER":
+            return config._replace(author=item.value), f"MAINTAINER {item.value}"
+        value = self.expand(item.value, state)
+        if not value:
+            raise InvalidInput(f"{item.keyword} requires exactly one argument: it became empty")
+        if item.keyword == "STOPSIGNAL":
+            return metadata.stop_signal(config, value)
+        return config._replace(user=value), f"USER {value}"
+
+    def arg(self, item: df.Arg, state: StageState) -> StageState:
+        variables, args, shown = dict(state.variables), dict(state.args), []
+        for name, default in item.pairs:
+            value = default
+            if name in self.given:
+                value = self.given[name]
+            elif default is not None:
+                value = expand(default, variables, self.file.escape)
+            else:
+                value = self.selection.globals.get(name)
+            if value is not None:
+                variables[name] = value
+            args[name] = value or ""
+            shown.append(name if value is None else f"{name}={value}")
+        state = state._replace(variables=variables, args=args)
+        return self.step(item.at, state, makes=False, created_by=f"ARG {' '.join(shown)}")
+
+    def env(self, item: df.Env, state: StageState) -> StageState:
+        pairs = [(self.expand(k, state), self.expand(v, state)) for k, v in item.pairs]
+        variables, env = dict(state.variables), state.config.env
+        for name, value in pairs:
+            if not name or "=" in name or "\0" in value:
+                raise InvalidInput(f"ENV name {name[:80]!r} is not a name")
+            variables[name] = value
+            env = metadata.set_env(env, name, value)
+        self.warnings += env_warnings([name for name, _ in pairs], item.at.line)
+        state = state._replace(variables=variables, config=state.config._replace(env=env))
+        shown = " ".join(f"{name}={value}" for name, value in pairs)
+        return self.step(item.at, state, makes=False, created_by=f"ENV {shown}")
+
+    def workdir(self, item: df.Value, state: StageState) -> StageState:
+        path = metadata.working_dir(state.config.working_dir, self.expand(item.value, state))
+        state = state._replace(config=state.config._replace(working_dir=path))
+        if path != "/":
+            operation = WorkdirOp(path, state.config.user, self.options.epoch)
+            state = state._replace(vertex=self.vertex(operation, state.vertex))
+        return self.step(item.at, state, makes=path != "/", created_by=f"WORKDIR {path}")
+
+    def run(self, item: df.Run, state: StageState) -> StageState:
+        options = self.options
+        _refuse_run_flags(item)
+        args = _run_arguments(item)
+        if item.shell:
+            args = (*(state.config.shell or metadata.DEFAULT_SHELL), args[0])
+        operation = RunOp(
+            args=args,
+            env=tuple(f"{name}={value}" for name, value in state.variables.items()),
+            working_dir=state.config.working_dir or "/",
+            user=state.config.user,
+            network_mode={"": options.network_mode, "default": options.network_mode}.get(
+                item.network, item.network
+            ),
+            mounts=options.mounts,
+            extra_hosts=options.extra_hosts,
+            shm_bytes=options.shm_bytes,
+            platform=str(state.config.platform),
+        )
+        state = state._replace(vertex=self.vertex(operation, state.vertex))
+        declared = [f"{name}={state.variables.get(name, v)}" for name, v in state.args.items()]
+        shown = [f"|{len(declared)}", *declared] if declared else []
+        text = " ".join(("RUN", *shown, *args, "# buildkit"))
+        return self.step(item.at, state, makes=True, created_by=text)
+
+    def copy(self, item: df.Copy, state: StageState) -> StageState:
+        _refuse_copy_flags(item)
+        grow = self.expand
+        sources = tuple(grow(source, state) for source in item.sources)
+        written = grow(item.destination, state)
+        origin, inputs = self.origin(item, state)
+        if origin:
+            for source in sources:
+                _check_context_source(item, source, self.options.context_name)
+        inline = tuple(
+            doc._replace(content=expand(doc.content, state.variables, quotes=False))
+            if doc.expand else doc for doc in item.inline
+        )  # fmt: skip
+        operation = CopyOp(
+            sources=sources,
+            destination=metadata.destination(state.config.working_dir, written),
+            origin=origin,
+            unpack=item.keyword == "ADD" if item.unpack is None else item.unpack,
+            chown=grow(item.chown, state),
+            chmod=_check_mode(grow(item.chmod, state)),
+            excludes=tuple(grow(pattern, state) for pattern in item.excludes),
+            inline=inline,
+            epoch=self.options.epoch,
+        )
+        state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
+        flags = [f"--chown={operation.chown}"] if operation.chown else []
+        flags += [f"--chmod={operation.chmod}"] if operation.chmod else []
+        documents = [f"<<{doc.name}" for doc in inline]
+        words = (item.keyword, *flags, *sources, *documents, written, "# buildkit")
+        return self.step(item.at, state, makes=True, created_by=" ".join(words))
+
+    def origin(self, item: df.Copy, state: StageState) -> tuple[str, tuple[int, ...]]:
+        """(CopyOp.origin, the second input)."""
+        if not item.stage:
+            return CONTEXT, ()
+        count, arguments = len(self.file.stages), self.options.arguments
+        found = copy_origin(item, self.index, self.names, count, arguments)
+        if isinstance(found, str):
+            return f"{CONTEXT}:{found}", ()
+        if isinstance(found, ImageWanted):
+            return "", (self.vertex(BaseOp(self.images[found].diff_ids)),)
+        return "", (self.done[found].vertex,)
+
+    def finish(self) -> Plan:
+        state = self.done[self.selection.target]
+        unused = sorted(
+            name
+            for name in set(self.given) - declared_arguments(self.file, self.triggers)
+            if name.upper() not in PROXIES and not name.startswith("BUILDKIT_")
+            and name not in self.selection.globals and name != "SOURCE_DATE_EPOCH"
+        )  # fmt: skip
+        if unused:
+            self.warnings.append(f"One or more build-args [{' '.join(unused)}] were not consumed")
+        labels = {**state.config.labels, **self.options.labels}
+        platform: Platform = self.selection.bases[self.selection.target].platform
+        config = state.config._replace(labels=labels, platform=platform.normalized())
+        return Plan(
+            tuple(self.vertices), tuple(self.steps), state.vertex, config, state.history,
+            tuple(dict.fromkeys(self.warnings)),
+        )  # fmt: skip
+
+
+def _run_arguments(item: df.Run) -> tuple[str, ...]:
+    """The command with its heredocs: a lone `<<NAME` is the script itself, others are left to the
+    shell."""
+    if not item.heredocs:
+        return item.args
+    if not item.shell:
+        raise InvalidInput("RUN in JSON form cannot have a heredoc")
+    first = item.heredocs[0]
+    if heredoc_header(item.args[0].strip()):
+        lines = first.content.splitlines(keepends=True)
+        content = "".join(line.lstrip("\t") if first.strip_tabs else line for line in lines)
+        if content.startswith("#!"):
+            raise Unsupported("a RUN heredoc that begins with #! is not supported yet",
+                              hint="leave the #! line out: the SHELL runs the text")  # fmt: skip
+        return (content,)
+    bodies = "".join(f"\n{doc.content}{doc.name}" for doc in item.heredocs)
+    return (item.args[0] + bodies,)
+
+
+def _refuse_run_flags(item: df.Run) -> None:
+    if item.mounts:
+        raise Unsupported(
+            "RUN --mount is not supported yet",
+            hint="bind what the step needs into every RUN: onggi build -v SOURCE:TARGET",
+        )
+    if item.security not in ("", "sandbox"):
+        raise InvalidInput("RUN --security=insecure is not allowed: a build step never gets more "
+                           "rights than `onggi run` gives")  # fmt: skip
+    if item.network not in ("", "default", "none", "host"):
+        raise InvalidInput(f"invalid network mode: {item.network[:40]}: default, none or host")
+
+
+def _refuse_copy_flags(item: df.Copy) -> None:
+    unsupported = {"--parents": item.parents, "--checksum": bool(item.checksum)}
+    for flag, given in unsupported.items():
+        if given:
+            raise Unsupported(f"{item.keyword} {flag} is not supported yet")
+
+
+def _check_context_source(item: df.Copy, source: str, context_name: str) -> None:
+    """The context is all there is: no address, and nothing above it (never clamped in silence)."""
+    if source.startswith(_URL) or (source.endswith(".git") and "://" in source):
+        if item.keyword == "COPY":
+            raise InvalidInput("source can't be a URL for COPY", hint="use RUN with curl or wget")
+        raise Unsupported(
+            "ADD of a URL or git repository is not supported yet",
+            hint="fetch it in a RUN step, or put the file into the build context",
+        )
+    normal = posixpath.normpath(source.lstrip("/") or ".")
+    if normal == ".." or normal.startswith("../"):
+        raise outside_context(item.keyword, source, normal, context_name)
+
+
+def _check_mode(text: str) -> str:
+    if text and not (text.isascii() and text.isdigit() and _octal(text) <= 0o7777):
+        raise InvalidInput(
+            f"invalid chmod parameter: '{text[:40]}'. it should be octal string and between 0 and "
+            "07777"
+        )
+    return text
+
+
+def _octal(text: str) -> int:
+    try:
+        return int(text, 8)
+    except ValueError:
+        return 1 << 20
