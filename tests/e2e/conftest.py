@@ -1,0 +1,160 @@
+"""The installed command as a user types it, on a store of its own; and nothing may stay behind."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "onggi"
+LEFTOVER_DEADLINE_S = 15
+
+
+class Onggi:
+    """`onggi("run", "--rm", "busybox", "true")` runs it and checks the exit code."""
+
+    def __init__(self, home: Path, command: Path = COMMAND) -> None:
+        self.command = command
+        self.root = home / "root"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "ONGGI_ROOT": str(self.root),
+            "ONGGI_RUN": str(home / "run"),
+        }
+
+    def __call__(
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        stdin: str | None = None,
+        timeout_s: float = 120,
+        cwd: Path | None = None,
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [self.command, *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            cwd=cwd,
+            env={**self.environment, **environment},
+        )
+        if code is not None and done.returncode != code:
+            pytest.fail(
+                f"onggi {' '.join(arguments)}: exit {done.returncode}, expected {code}\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def out(self, *arguments: str, **environment: str) -> str:
+        """Its standard output without the last line break."""
+        done = self(*arguments, code=0, stdin=None, timeout_s=120, cwd=None, **environment)
+        return done.stdout.removesuffix("\n")
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.command, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+    def remove_containers(self) -> None:
+        ids = self.out("ps", "-aq").split()
+        if ids:
+            self("rm", "-f", "-v", *ids)
+
+
+class HostState(NamedTuple):
+    """What an engine could leave behind on a host, outside its own directories."""
+
+    mounts: frozenset[str]
+    links: frozenset[str]
+    cgroups: frozenset[str]
+    tables: frozenset[str]
+    loops: frozenset[str]
+    processes: frozenset[str]
+    temporary: frozenset[str]
+
+
+def command_line(pid: str) -> str:
+    try:
+        return (
+            Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
+    except OSError:
+        return ""
+
+
+def host_state() -> HostState:
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+    lines = {pid: command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()}
+    return HostState(
+        mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
+        links=frozenset(os.listdir("/sys/class/net")),
+        cgroups=frozenset(map(str, Path("/sys/fs/cgroup").glob("**/*onggi*"))),
+        tables=frozenset(line for line in tables.splitlines() if "onggi" in line),
+        loops=frozenset(
+            path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")
+        ),
+        processes=frozenset(
+            f"{pid} {line}" for pid, line in lines.items() if "/onggi/__main__.py" in line
+        ),
+        temporary=frozenset(name for name in os.listdir("/tmp") if "onggi" in name),
+    )
+
+
+def left_behind(before: HostState) -> list[str]:
+    now = host_state()
+    return [
+        f"{kind}: {item}"
+        for kind, old, new in zip(HostState._fields, before, now, strict=True)
+        for item in sorted(new - old)
+    ]
+
+
+@pytest.fixture(scope="session")
+def clean_host() -> Iterator[None]:
+    """Compares the host before and after; what goes away by itself gets a moment to do so."""
+    before = host_state()
+    yield
+    deadline = time.monotonic() + LEFTOVER_DEADLINE_S
+    while (left := left_behind(before)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left, "left behind on the host:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def shared_onggi(clean_host: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Onggi]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    onggi = Onggi(tmp_path_factory.mktemp("home"))
+    yield onggi
+    onggi.remove_containers()
+
+
+@pytest.fixture
+def onggi(shared_onggi: Onggi) -> Iterator[Onggi]:
+    """One store for the whole session, so that images load once; containers go after each test."""
+    yield shared_onggi
+    shared_onggi.remove_containers()
+
+
+@pytest.fixture
+def lone_onggi(clean_host: None, tmp_path: Path) -> Iterator[Onggi]:
+    """A store that no other test has touched."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    onggi = Onggi(tmp_path)
+    yield onggi
+    onggi.remove_containers()
