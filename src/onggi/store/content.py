@@ -4,17 +4,16 @@ Holds manifests, configurations, and compressed layers only while they are pushe
 what may go: that is `gc`.
 """
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from ..errors import CorruptData, NotFound, Unavailable
+from ..errors import CorruptData, NotFound
 from ..spec.digest import Digest
 from .db import Database
+from .durable import make_directory, open_tmpfile, publish, remove_file, write_all
 from .lock import Lock
 
-_TMPFILE = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
 CHUNK = 64 << 10
 
 
@@ -55,20 +54,23 @@ class Blobs:
             if digest is not None and found != digest:
                 raise CorruptData(f"blob {digest} has other content: its digest is {found}")
             with self._lock.shared():
-                publish(fd, directory, found.hex)
+                while not publish(fd, directory, found.hex) and not self.has(found):
+                    remove_file(f"{directory}/{found.hex}")  # a crash left it, or it was damaged
                 self._db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (found, total))
         finally:
             os.close(fd)
         return found, total
 
     def read(self, digest: Digest) -> bytes:
-        """All bytes of a small blob, checked against the digest."""
+        """All bytes of a small blob, checked against the digest. A damaged one is forgotten, so
+        that it can be stored anew."""
         try:
             with open(self.path(digest), "rb") as file:
                 data = file.read()
         except FileNotFoundError:
             raise NotFound(f"no such blob: {digest}") from None
         if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
+            self._db.execute("DELETE FROM blob WHERE digest = ?", (digest,))
             raise CorruptData(
                 f"{self.path(digest)} is damaged: its bytes do not have digest {digest}",
                 hint="pull or build the image again",
@@ -91,60 +93,3 @@ class Blobs:
 
     def _directory(self, algorithm: str) -> str:
         return make_directory(f"{self._root}/blobs/{algorithm}")
-
-
-def make_directory(path: str) -> str:
-    """The directory, made durable when it is new."""
-    if not os.path.isdir(path):
-        os.makedirs(path, 0o700, exist_ok=True)
-        sync_directory(os.path.dirname(path))
-    return path
-
-
-def open_tmpfile(directory: str) -> int:
-    """A nameless file: it vanishes with the process unless `publish` gives it a name."""
-    return os.open(directory, _TMPFILE, 0o600)
-
-
-def publish(fd: int, directory: str, name: str) -> bool:
-    """Make the file's bytes durable and give it its name; False when that name already is there."""
-    os.fdatasync(fd)
-    directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # Only with dst_dir_fd does Python call linkat(AT_SYMLINK_FOLLOW) and not link(2).
-        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory_fd, follow_symlinks=True)
-    except FileExistsError:
-        return False
-    finally:
-        os.fsync(directory_fd)
-        os.close(directory_fd)
-    return True
-
-
-def sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write every byte. Raises Unavailable in words when the file system is full."""
-    try:
-        written = os.write(fd, data)
-        while written < len(data):
-            data = memoryview(data)[written:]
-            written = os.write(fd, data)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_space(error) from error
-        raise
-
-
-def no_space(error: OSError) -> Unavailable:
-    where = f" on {os.fsdecode(error.filename)}" if error.filename else ""
-    return Unavailable(
-        f"no space left on device{where}: the layer store's file system is full",
-        hint="free space, for example with: onggi rmi IMAGE",
-    )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import CorruptData, Unavailable, Unsupported
 from .ballast import Ballast
+from .durable import make_directory
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
@@ -101,7 +102,7 @@ class Database:
             if self._pid == os.getpid():
                 return self._connection
             self.close()
-        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        make_directory(os.path.dirname(self.path))
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False

@@ -12,6 +12,7 @@ from ..spec.reference import Reference, parse_reference
 from .containers import is_hexadecimal
 from .content import Blobs
 from .db import Connection, Database
+from .layers import Layers
 from .lock import Lock
 from .removal import Removal, Removed
 
@@ -34,10 +35,16 @@ _SELECT = (
 
 class Images:
     def __init__(
-        self, db: Database, blobs: Blobs, lock: Lock, collect: Callable[[], object]
+        self,
+        db: Database,
+        blobs: Blobs,
+        layers: Layers,
+        lock: Lock,
+        collect: Callable[[], object],
     ) -> None:
         self._db = db
         self._blobs = blobs
+        self._layers = layers
         self._lock = lock
         self._collect = collect
 
@@ -52,9 +59,11 @@ class Images:
     ) -> Image:
         """Store an image whose layers are all there, and point `tags` at it, in one transaction.
 
-        A tag that named another image moves. Raises NotFound when a layer is missing.
+        A tag that named another image moves. Raises NotFound when a layer is missing, CorruptData
+        when one links to a file that the layers below it do not have.
         """
         parsed = parse_config(config)
+        self._layers.mounts(parsed.diff_ids)
         chains = [chain_id(parsed.diff_ids[: i + 1]) for i in range(len(parsed.diff_ids))]
         with self._lock.shared():
             image_id, _ = self._blobs.put([config])

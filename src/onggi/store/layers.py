@@ -1,20 +1,231 @@
-"""Layers: what the store knows of them."""
+"""Layers: from a stream to a mountable file, and back to the exact tar.
 
-from ..errors import NotFound
-from ..spec.digest import Digest
-from .db import Database
+A layer is stored once, under its diff ID, with its verbatim tar. What it is mounted from (an EROFS
+file, or a directory) is made on the way in or, when this host or a hard link into a lower layer
+asks for it, later from that tar. Never follows a path of an archive on the host.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptData, NotFound
+from ..linux import process
+from ..spec.digest import Digest, chain_id
+from ..spec.image import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
+from ..spec.mount import LayerMount
+from .backend import Backend
+from .content import Blobs
+from .erofs import TAR_OFFSET
+from .layerfile import read_tar
+from .layerrows import Form, KnownBlob, LayerInfo, LayerRow, LayerRows, file_name
+from .lock import Lock
+from .scratch import Scratch
+
+if TYPE_CHECKING:
+    from .making import Maker
+
+_MEDIA_TYPES = {"": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
+
+
+class LayerTar:
+    """The verbatim tar of a layer, open for reading; a context manager."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.size = size
+        self._fd = fd
+        self._done = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, all that is left for -1; b"" at the end."""
+        left = self.size - self._done
+        size = left if size < 0 else min(size, left)
+        data = os.pread(self._fd, size, TAR_OFFSET + self._done) if size else b""
+        if size and not data:
+            raise CorruptData(f"layer file ends after {self._done} of {self.size} bytes")
+        self._done += len(data)
+        return data
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, from the first byte."""
+        return read_tar(self._fd, self.size)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> "LayerTar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Layers:
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(
+        self,
+        root: str,
+        rows: LayerRows,
+        blobs: Blobs,
+        lock: Lock,
+        backend: Backend,
+        scratch: Scratch,
+    ) -> None:
+        self._directory = f"{root}/layers"
+        self._rows = rows
+        self._blobs = blobs
+        self._lock = lock
+        self._backend = backend
+        self._scratch = scratch
+
+    @cached_property
+    def _maker(self) -> "Maker":
+        from .making import Maker  # threads and decompressors: not for those who only mount
+
+        return Maker(self._directory, self._rows, self._lock, self._backend, self._scratch)
+
+    # -- looking
 
     def has(self, diff_id: Digest) -> bool:
-        return self._db.row("SELECT 1 FROM layer WHERE diff_id = ?", (diff_id,)) is not None
+        return bool(self._rows.load([diff_id]))
 
     def size(self, diff_id: Digest) -> int:
         """Bytes of the layer's tar."""
-        row = self._db.row("SELECT tar_bytes FROM layer WHERE diff_id = ?", (diff_id,))
+        return self._row(diff_id).tar_bytes
+
+    def pin(self, diff_ids: Iterable[Digest]) -> frozenset[Digest]:
+        """Keep these layers, present or to come, until an image holds them or this process ends;
+        returns those that are present."""
+        return self._rows.pin(diff_ids)
+
+    def unpin(self) -> None:
+        """Let go of every layer this process keeps without an image."""
+        self._rows.unpin()
+
+    # -- coming in
+
+    def ingest(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        compression: str = "",
+        expected_diff_id: Digest | None = None,
+        expected_blob: Descriptor | None = None,
+        source: str = "",
+        on_progress: Callable[[int], None] | None = None,
+    ) -> LayerInfo:
+        """Store a layer from its blob, in one pass. `on_progress` gets the blob bytes so far;
+        `source` is the repository (`docker.io/library/python`) that is known to have the blob.
+
+        Raises CorruptData, and keeps nothing, when the blob, its size or the diff ID is not the
+        expected one; Unavailable when the disk is full.
+        """
+        return self._maker.ingest(
+            pieces, compression, expected_diff_id, expected_blob, source, on_progress
+        )
+
+    def commit(self, upper: str) -> LayerInfo:
+        """Store what an overlay's upper directory holds as a layer."""
+        return self._maker.commit(upper)
+
+    # -- going out
+
+    def open_tar(self, diff_id: Digest) -> LayerTar:
+        """The exact tar the layer came as."""
+        row = self._row(diff_id)
+        whole: tuple[Form, ...] = ("tar", "erofs")
+        form = next(form for form in whole if ("", form) in row.files)
+        path = f"{self._directory}/{file_name(diff_id, '', form)}"
+        try:
+            return LayerTar(os.open(path, os.O_RDONLY | os.O_CLOEXEC), row.tar_bytes)
+        except FileNotFoundError:
+            raise self._damaged(diff_id, f"{path} is gone") from None
+
+    def known_blobs(self, diff_id: Digest) -> list[KnownBlob]:
+        """Compressed forms of the layer that registries have, then our own."""
+        return self._rows.blobs(diff_id)
+
+    def remember_blob(self, diff_id: Digest, descriptor: Descriptor, source: str = "") -> None:
+        """Note that `source`, a repository, has this compressed form of the layer."""
+        self._rows.remember(diff_id, KnownBlob(descriptor, source))
+
+    def compressed(
+        self, diff_id: Digest, kind: str
+    ) -> tuple[Descriptor, Callable[[], Iterator[bytes]]]:
+        """The layer's blob ("gzip", "zstd" or "" for the tar) and a factory of its bytes. Hold
+        `Store.shared` until it is sent: the file goes with the next garbage collection."""
+        if not kind:
+            tar = Descriptor(OCI_LAYER, diff_id, self.size(diff_id))
+            return tar, lambda: self._pieces(diff_id)
+        from .deflate import deflate
+
+        digest, size = self._blobs.put(deflate(self._pieces(diff_id), kind))
+        descriptor = Descriptor(_MEDIA_TYPES[kind], digest, size)
+        self._rows.remember(diff_id, KnownBlob(descriptor, ""))
+        return descriptor, self._blobs.reader(digest)
+
+    def _pieces(self, diff_id: Digest) -> Iterator[bytes]:
+        with self.open_tar(diff_id) as tar:
+            yield from tar.pieces()
+
+    # -- mounting
+
+    def mounts(self, diff_ids: Sequence[Digest]) -> tuple[LayerMount, ...]:
+        """How to mount the stack `diff_ids`, bottom first, as it is returned.
+
+        Raises NotFound when a layer is not in the store, CorruptData when it is damaged: it is
+        then forgotten, so that a pull repairs it.
+        """
+        rows = self._rows.load(diff_ids)
+        boot_id = process.boot_id()
+        form, kind = self._backend.form, self._backend.kind
+        stack: list[LayerMount] = []
+        for position, diff_id in enumerate(diff_ids):
+            row = rows.get(diff_id)
+            if row is None:
+                raise _missing(diff_id)
+            if row.verified_boot != boot_id:
+                row = self._verified(row, boot_id)
+            below = tuple(diff_ids[:position])
+            parent = chain_id(below) if row.depends and below else ""
+            if (parent, form) not in row.files:
+                row = self._maker.materialise(row, parent, form, stack)
+            path = f"{self._directory}/{file_name(diff_id, parent, form)}"
+            if not os.path.exists(path):
+                raise self._damaged(diff_id, f"{path} is gone")
+            if row.opaque:
+                stack.clear()
+            stack.append(LayerMount(kind, path))
+        return tuple(stack)
+
+    def _row(self, diff_id: Digest) -> LayerRow:
+        row = self._rows.load([diff_id]).get(diff_id)
         if row is None:
-            raise NotFound(f"no such layer: {diff_id}")
-        return int(row[0])
+            raise _missing(diff_id)
+        return row
+
+    def _verified(self, row: LayerRow, boot_id: str) -> LayerRow:
+        """The machine has been restarted since the layer's bytes were last hashed: hash them. A
+        directory cannot be hashed, it is extracted anew."""
+        from .verify import damage
+
+        found = damage(self._directory, row, self._rows.metadata_digests(row.diff_id))
+        if found:
+            raise self._damaged(row.diff_id, found)
+        stale = {key for key in row.files if key[1] == "directory"}
+        for parent, form in stale:
+            self._rows.drop_file(row.diff_id, parent, form)
+        self._rows.verified(row.diff_id, boot_id)
+        return row._replace(files=row.files - stale, verified_boot=boot_id)
+
+    def _damaged(self, diff_id: Digest, what: str) -> CorruptData:
+        self._rows.drop(diff_id)
+        return CorruptData(
+            f"layer {diff_id} is damaged: {what}", hint="pull or build the image again"
+        )
+
+
+def _missing(diff_id: Digest) -> NotFound:
+    return NotFound(f"layer {diff_id} is not in the store", hint="pull or build the image again")

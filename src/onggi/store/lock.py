@@ -8,6 +8,8 @@ import fcntl
 import os
 from types import TracebackType
 
+from .durable import make_directory
+
 
 class Hold:
     """One hold on the lock, released by `close` or at the end of a with block."""
@@ -64,5 +66,5 @@ class Lock:
         try:
             return os.open(self._path, flags, 0o600)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+            make_directory(os.path.dirname(self._path))
             return os.open(self._path, flags, 0o600)

@@ -9,10 +9,19 @@ CREATE TABLE blob (
 CREATE TABLE layer (
     diff_id TEXT PRIMARY KEY,
     tar_bytes INTEGER NOT NULL CHECK (tar_bytes >= 0),
-    erofs INTEGER NOT NULL CHECK (erofs IN (0, 1)),          -- layers/<hex>.erofs is there
-    directory INTEGER NOT NULL CHECK (directory IN (0, 1)),  -- layers/<hex>.d is there
-    verified_boot TEXT NOT NULL,                             -- boot in which its bytes were hashed
-    CHECK (erofs OR directory)
+    depends INTEGER NOT NULL CHECK (depends IN (0, 1)),  -- hard links to files of lower layers
+    opaque INTEGER NOT NULL CHECK (opaque IN (0, 1)),    -- hides all layers below
+    verified_boot TEXT NOT NULL                          -- boot in which its bytes were hashed
+) STRICT, WITHOUT ROWID;
+
+-- What of a layer is on disk. Every layer has its verbatim tar in one of them: `tar`, or the
+-- `erofs` of a layer that does not depend on others.
+CREATE TABLE layer_file (
+    diff_id TEXT NOT NULL REFERENCES layer ON DELETE CASCADE,
+    parent TEXT NOT NULL,                -- chain ID below, for a layer that depends on it; else ""
+    form TEXT NOT NULL CHECK (form IN ('tar', 'erofs', 'directory')),
+    metadata_digest TEXT NOT NULL,       -- of what an erofs file has around the tar; else ""
+    PRIMARY KEY (diff_id, parent, form)
 ) STRICT, WITHOUT ROWID;
 
 -- Compressed forms of a layer that some registry is known to hold, for exact pushes. `source` is

@@ -1,28 +1,39 @@
 """The store: one object that wires its parts. Cheap to make; opens nothing until it is used."""
 
+from .backend import Backend, Kind
 from .ballast import Ballast
 from .buildcache import BuildCache
 from .containers import Containers
 from .content import Blobs
 from .db import Database
+from .gc import Collector
 from .images import Images
+from .layerrows import LayerRows
 from .layers import Layers
 from .lock import Hold, Lock
 from .networks import Networks
+from .scratch import Scratch
 from .volumes import Volumes
 
 
 class Store:
-    """`root` outlives a boot (images, layers, rows), `run` does not."""
+    """`root` outlives a boot (images, layers, rows), `run` does not. `backend` forces how layers
+    are mounted, for tests."""
 
-    def __init__(self, root: str, run: str) -> None:
+    def __init__(self, root: str, run: str, *, backend: Kind | None = None) -> None:
+        ballast = Ballast(f"{root}/ballast")
         self.root = root
         self.run = run
-        self.db = Database(f"{root}/onggi.db", Ballast(f"{root}/ballast"))
+        self.db = Database(f"{root}/onggi.db", ballast)
+        self.scratch = Scratch(root)
         self._lock = Lock(f"{root}/lock")
+        self._collector = Collector(root, self.db, self._lock, self.scratch, ballast)
+        self.backend = Backend(run, self.scratch, backend)
         self.blobs = Blobs(root, self.db, self._lock)
-        self.layers = Layers(self.db)
-        self.images = Images(self.db, self.blobs, self._lock, self.collect)
+        self.layers = Layers(
+            root, LayerRows(self.db), self.blobs, self._lock, self.backend, self.scratch
+        )
+        self.images = Images(self.db, self.blobs, self.layers, self._lock, self.collect)
         self.containers = Containers(self.db)
         self.networks = Networks(self.db)
         self.volumes = Volumes(self.db)
@@ -33,7 +44,9 @@ class Store:
         return self._lock.shared()
 
     def collect(self) -> int:
-        return 0
+        """Remove what nothing needs; the bytes that were freed. Does nothing while another
+        command is in the middle of storing something."""
+        return self._collector.collect()
 
     def close(self) -> None:
         """Close the database; the next use opens it again. Call it before a fork."""

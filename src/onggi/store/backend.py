@@ -1,0 +1,92 @@
+"""How layers are mounted on this host: tried once, remembered until the next boot.
+
+The best that works wins: an EROFS file mounted directly (Linux 6.12 with file-backed mounts),
+through a loop device, or a directory of extracted files.
+"""
+
+import os
+from typing import Literal, get_args
+
+from ..linux import mount
+from ..spec.mount import LayerMount
+from .durable import make_directory, write_all
+from .erofs import ErofsImage
+from .layertree import LayerTree
+from .scratch import Scratch
+
+Kind = Literal["erofs", "erofs-loop", "directory"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Backend:
+    def __init__(self, run: str, scratch: Scratch, forced: Kind | None = None) -> None:
+        self._path = f"{run}/backend"
+        self._run = run
+        self._scratch = scratch
+        self._kind = forced
+
+    @property
+    def kind(self) -> Kind:
+        if self._kind is None:
+            self._kind = self._remembered() or self._try_all()
+        return self._kind
+
+    @property
+    def form(self) -> Literal["erofs", "directory"]:
+        """What a layer must lie on disk as."""
+        return "directory" if self.kind == "directory" else "erofs"
+
+    def _remembered(self) -> Kind | None:
+        try:
+            with open(self._path, encoding="ascii") as file:
+                text = file.read(32).strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return next((kind for kind in KINDS if kind == text), None)
+
+    def _try_all(self) -> Kind:
+        kind: Kind = "directory"
+        with self._scratch.directory() as directory:
+            path = f"{directory}/trial.erofs"
+            _write_trial(path)
+            for candidate in ("erofs", "erofs-loop"):
+                if _mounts(LayerMount(candidate, path)):
+                    kind = candidate
+                    break
+        make_directory(self._run)
+        temporary = f"{self._path}.{os.getpid()}"
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(f"{kind}\n")
+        os.rename(temporary, self._path)
+        return kind
+
+
+def _write_trial(path: str) -> None:
+    """An EROFS file of an empty layer."""
+    image = ErofsImage(LayerTree(), 0)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, image.header(bytes(16)))
+        os.lseek(fd, image.metadata_offset, os.SEEK_SET)
+        for piece in image.metadata():
+            write_all(fd, piece)
+        os.ftruncate(fd, image.size)
+    finally:
+        os.close(fd)
+
+
+def _mounts(layer: LayerMount) -> bool:
+    try:
+        fd = mount.mount_layer(layer)
+    except OSError:  # whatever the reason, this way is closed
+        return False
+    try:
+        inner = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            return os.listdir(inner) == []
+        finally:
+            os.close(inner)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)

@@ -1,0 +1,198 @@
+"""One pass over a layer: hash, write, index. What comes out is a nameless file and its tree.
+
+Owns the order of things while a layer streams by; what is done with the file afterwards is for
+`layers` to say. Never keeps anything of a layer that fails.
+"""
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import TracebackType
+from typing import NamedTuple
+
+from ..errors import CorruptData
+from ..spec.digest import Digest
+from .durable import in_words, open_tmpfile, write_all
+from .erofs import TAR_OFFSET, ErofsImage
+from .inflate import CHECK_EVERY, MAX_BYTES
+from .layerfile import append_image
+from .layertree import LayerTree, LowerFile, ResolveLower
+from .tarindex import TarIndex
+
+_QUEUED = 32  # pieces waiting to be hashed
+_GATHER = 64 << 10  # small writes are put together up to this size
+_FLOOR_BYTES = 1 << 30
+_PIECE = 1 << 20
+
+
+class Contents(NamedTuple):
+    """What a layer's stream was. `tree` is None when it links to files of lower layers and
+    nobody could look there."""
+
+    diff_id: Digest
+    blob_digest: Digest
+    blob_size: int
+    tar_size: int
+    tree: LayerTree | None
+
+
+class LayerSink:
+    """Takes a layer's tar, piece by piece, and beside it the compressed blob it came from."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        tar_algorithm: str = "sha256",
+        blob_algorithm: str | None = None,
+        resolve_lower: ResolveLower | None = None,
+    ) -> None:
+        """`blob_algorithm` None: the tar itself is the blob."""
+        self._hashes = _Hashes(tar_algorithm, blob_algorithm)
+        self._index = TarIndex(require_end=False)
+        self._tree: LayerTree | None = LayerTree(resolve_lower or _defer)
+        self._gathered = bytearray()
+        self._check_at = CHECK_EVERY
+        self.blob_size = 0
+        self.fd = open_tmpfile(directory)
+        os.lseek(self.fd, TAR_OFFSET, os.SEEK_SET)
+
+    def __enter__(self) -> "LayerSink":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._hashes.close()
+        os.close(self.fd)
+
+    def blob(self, piece: bytes) -> None:
+        """The next bytes of the compressed blob."""
+        self.blob_size += len(piece)
+        self._hashes.blob(piece)
+
+    def write(self, piece: bytes) -> None:
+        """The next bytes of the tar."""
+        if len(piece) < _GATHER:
+            self._gathered += piece
+            if len(self._gathered) < _GATHER:
+                return
+            piece = bytes(self._gathered)
+            self._gathered.clear()
+        elif self._gathered:
+            self._take(bytes(self._gathered))
+            self._gathered.clear()
+        self._take(piece)
+
+    def finish(self) -> Contents:
+        """The stream is over. Raises CorruptData when the tar is not whole."""
+        if self._gathered:
+            self._take(bytes(self._gathered))
+            self._gathered.clear()
+        self._index.finish()
+        tar_digest, blob_digest = self._hashes.finish()
+        size = self._index.size
+        if blob_digest is None:
+            return Contents(tar_digest, tar_digest, size, size, self._tree)
+        return Contents(tar_digest, blob_digest, self.blob_size, size, self._tree)
+
+    def append_erofs(self, tree: LayerTree, diff_id: Digest, tar_size: int) -> Digest:
+        """Make the file mountable; returns the digest of what is around the tar."""
+        try:
+            append_image(self.fd, ErofsImage(tree, tar_size), bytes.fromhex(diff_id.hex[:32]))
+        except OSError as error:
+            raise in_words(error) from error
+        return metadata_digest(self.fd, tar_size)
+
+    def _take(self, piece: bytes) -> None:
+        self._hashes.tar(piece)
+        write_all(self.fd, piece)
+        entries = self._index.feed(piece)
+        if self._tree is not None:
+            for entry in entries:
+                try:
+                    self._tree.add(entry)
+                except _Deferred:
+                    self._tree = None
+                    break
+        if self._index.size >= self._check_at:
+            self._check_at = self._index.size + CHECK_EVERY
+            self._check_limits()
+
+    def _check_limits(self) -> None:
+        if self._index.size > MAX_BYTES:
+            raise CorruptData(f"layer is larger than {MAX_BYTES} bytes")
+        require_space(self.fd)
+
+
+def require_space(fd: int) -> None:
+    """Raises Unavailable when the file system is nearly full: 5 % or 1 GiB must stay free."""
+    space = os.fstatvfs(fd)
+    floor = min(space.f_blocks * space.f_frsize // 20, _FLOOR_BYTES)
+    if space.f_bavail * space.f_frsize < floor:
+        raise in_words(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def metadata_digest(fd: int, tar_size: int) -> Digest:
+    """The digest of what an EROFS layer file has before and after its tar."""
+    hasher = hashlib.sha256(os.pread(fd, TAR_OFFSET, 0))
+    position = TAR_OFFSET + tar_size
+    while piece := os.pread(fd, _PIECE, position):
+        hasher.update(piece)
+        position += len(piece)
+    return _digest(hasher)
+
+
+class _Deferred(Exception):
+    """A hard link names a file of a lower layer, and we are not told which layers lie below."""
+
+
+def _defer(path: bytes) -> LowerFile | None:
+    raise _Deferred
+
+
+class _Hashes:
+    """Digests of a tar and of its blob, computed in a thread: hashing releases the GIL."""
+
+    def __init__(self, tar_algorithm: str, blob_algorithm: str | None) -> None:
+        self._tar = hashlib.new(tar_algorithm)
+        self._blob = hashlib.new(blob_algorithm) if blob_algorithm else None
+        self._queue: SimpleQueue[tuple[Callable[[bytes], None], bytes] | None] = SimpleQueue()
+        self._room = threading.Semaphore(_QUEUED)
+        self._thread = threading.Thread(target=self._run, name="onggi-hash", daemon=True)
+        self._thread.start()
+
+    def tar(self, piece: bytes) -> None:
+        self._put(self._tar.update, piece)
+
+    def blob(self, piece: bytes) -> None:
+        if self._blob is not None:
+            self._put(self._blob.update, piece)
+
+    def finish(self) -> tuple[Digest, Digest | None]:
+        self.close()
+        return _digest(self._tar), None if self._blob is None else _digest(self._blob)
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _put(self, update: Callable[[bytes], None], piece: bytes) -> None:
+        self._room.acquire()
+        self._queue.put((update, piece))
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            update, piece = item
+            update(piece)
+            self._room.release()
+
+
+def _digest(hasher: "hashlib._Hash") -> Digest:
+    return Digest.parse(f"{hasher.name}:{hasher.hexdigest()}")
