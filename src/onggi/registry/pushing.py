@@ -27,7 +27,7 @@ Open = Callable[[], Iterator[bytes]]  # the bytes of a blob, from the start, as 
 
 
 class Known(NamedTuple):
-    """A compressed form of a layer that `repository` (domain/path) is known to hold; "" unknown."""
+    """A blob of a layer that `repository` (domain/path) is known to hold; "" unknown."""
 
     digest: Digest
     size_bytes: int

@@ -123,7 +123,7 @@ class Transport:
 
     def close(self) -> None:
         for manager in self._pools.values():
-            for key in manager.pools.keys():
+            for key in manager.pools.keys():  # noqa: SIM118 - no dict: it cannot be iterated
                 manager.pools[key].close()  # clear() alone leaves that to the garbage collector
             manager.clear()
         self._pools.clear()

@@ -1,0 +1,273 @@
+"""The image service: what `pull push images tag rmi inspect history save load import login` do.
+
+Brings registry and store together; both stay strangers to each other. The registry's modules are
+loaded by the commands that speak to one.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput, NotFound, Unsupported
+from ..progress import Message, Report, Warning, ignore
+from ..spec.digest import Digest
+from ..spec.image import History, Image, ImageConfig, config_document
+from ..spec.jsontext import canonical
+from ..spec.platform import host_platform, parse_platform
+from ..spec.reference import Reference, parse_reference
+from ..store.removal import Removed
+from ..store.store import Store
+from . import imageview
+from .imageview import HistoryRow
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
+    from ..registry.pulling import Pulled
+    from .engine import Settings
+
+DEFAULT_TAG = "latest"
+
+
+class Images:
+    def __init__(self, store: Store, settings: "Settings") -> None:
+        self._store = store
+        self._settings = settings
+
+    # -- looking
+
+    def get(self, reference: str) -> Image:
+        return self._store.images.get(reference)
+
+    def inspect(self, reference: str) -> dict[str, Any]:
+        return imageview.inspect(self._store, self.get(reference))
+
+    def history(self, reference: str) -> list[HistoryRow]:
+        return imageview.history(self._store, self.get(reference))
+
+    # -- naming
+
+    def tag(self, source: str, target: str) -> None:
+        image = self.get(source)
+        reference = parse_reference(target)
+        if reference.digest is not None:
+            raise InvalidInput("refusing to create a tag with a digest reference")
+        self._store.images.tag(image.id, reference)
+
+    def remove(self, reference: str, force: bool = False) -> list[Removed]:
+        return self._store.images.remove(reference, force=force)
+
+    # -- registries
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        report: Report = ignore,
+        all_tags: bool = False,
+    ) -> Image:
+        """Fetch an image and tag it; with `all_tags` every tag, and the last one is returned."""
+        typed = parse_reference(reference, default_tag="")
+        if all_tags:
+            return self._pull_all(typed, platform, report)
+        if not typed.tag and typed.digest is None:
+            report(Message(f"Using default tag: {DEFAULT_TAG}"))
+        wanted = parse_reference(reference)
+        return self._pull(
+            wanted if wanted.digest is None else wanted._replace(tag=""), platform, report
+        )
+
+    def _pull_all(self, typed: Reference, platform: str, report: Report) -> Image:
+        if typed.tag or typed.digest is not None:
+            raise InvalidInput("tag can't be used with --all-tags/-a")
+        tags = self._registry(report).tags(typed)
+        images = [self._pull(typed._replace(tag=tag), platform, report) for tag in tags]
+        if not images:
+            raise NotFound(f"repository {typed.familiar_name} has no tags")
+        return images[-1]
+
+    def _pull(self, reference: Reference, platform: str, report: Report) -> Image:
+        from .layersink import LayerSink
+
+        wanted = parse_platform(platform) if platform else host_platform()
+        sink = LayerSink(self._store, reference.name)
+
+        def resolved(pulled: "Pulled") -> None:
+            sink.expect([layer.diff_id for layer in pulled.layers])
+            name = reference.digest or reference.tag
+            report(Message(f"{name}: Pulling from {reference.path}"))
+
+        pulled = self._registry(report).pull(reference, wanted, sink, report, resolved=resolved)
+        before = self._tagged(reference)
+        digest_name = reference._replace(tag="", digest=pulled.digest)
+        image = self._store.images.add(
+            pulled.config,
+            pulled.manifest,
+            tags=() if reference.digest else (reference,),
+            repo_digests=(digest_name,),
+        )
+        sink.remember(pulled.layers)
+        if platform and not image.config.platform.matches(wanted):
+            report(
+                Warning(
+                    f"image with reference {reference.familiar} was found but does not match the "
+                    f"specified platform: wanted {wanted}, actual: {image.config.platform}"
+                )
+            )
+        report(Message(f"Digest: {pulled.digest}"))
+        news = "Image is up to date" if before == image.id else "Downloaded newer image"
+        report(Message(f"Status: {news} for {reference.familiar}"))
+        return image
+
+    def _tagged(self, reference: Reference) -> Digest | None:
+        try:
+            return self._store.images.get(reference.familiar).id
+        except NotFound:
+            return None
+
+    def push(self, reference: str, report: Report = ignore, *, all_tags: bool = False) -> None:
+        """Upload one tag, or with `all_tags` all local tags of the repository."""
+        typed = parse_reference(reference, default_tag="")
+        if typed.digest is not None:
+            raise InvalidInput("cannot push a digest reference")
+        if all_tags and typed.tag:
+            raise InvalidInput("tag can't be used with --all-tags/-a")
+        if not all_tags and not typed.tag:
+            report(Message(f"Using default tag: {DEFAULT_TAG}"))
+            typed = typed._replace(tag=DEFAULT_TAG)
+        report(Message(f"The push refers to repository [{typed.name}]"))
+        for name in self._local_tags(typed):
+            self._push(name, report)
+
+    def _local_tags(self, reference: Reference) -> list[Reference]:
+        names = [
+            parsed
+            for image in self._store.images.list()
+            for tag in image.tags
+            if (parsed := parse_reference(tag)).name == reference.name
+            and reference.tag in ("", parsed.tag)
+        ]
+        if names:
+            return sorted(names)
+        if reference.tag:
+            raise NotFound(f"tag does not exist: {reference.familiar}")
+        raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+
+    def _push(self, reference: Reference, report: Report) -> None:
+        from .layersink import push_image
+
+        image = self.get(reference.familiar)
+        with self._store.shared():
+            manifest = self._store.images.manifest_bytes(image.id)
+            layers = push_image(self._store, image, manifest)
+            pushed = self._registry(report).push(reference, layers, report)
+        for diff_id, descriptor in pushed.layers:
+            self._store.layers.remember_blob(diff_id, descriptor, reference.name)
+        self._store.images.add(
+            layers.config,
+            None if manifest else pushed.manifest,
+            repo_digests=(reference._replace(tag="", digest=pushed.digest),),
+        )
+        report(Message(f"{reference.tag}: digest: {pushed.digest} size: {pushed.size_bytes}"))
+
+    def login(self, server: str, username: str, password: str, report: Report = ignore) -> None:
+        """Check and store. Raises Unauthorized when the registry does not know them."""
+        if self._registry(report).login(server, username, password):
+            report(
+                Warning(
+                    "Your credentials are stored unencrypted in "
+                    f"'{self._settings.docker_config}'.\n"
+                    "Configure a credential helper to remove this warning. See\n"
+                    "https://docs.docker.com/go/credential-store/"
+                )
+            )
+
+    def logout(self, server: str, report: Report = ignore) -> bool:
+        """Forget; False when nothing was stored for the server."""
+        return self._registry(report).logout(server)
+
+    def search(self, term: str) -> list[dict[str, Any]]:
+        raise Unsupported(
+            f"onggi does not search registries for {term[:80]!r}",
+            hint="look on https://hub.docker.com and pull by name",
+        )
+
+    def _registry(self, report: Report) -> "Registry":
+        from ..registry import config
+        from ..registry.client import Registry
+        from ..registry.credentials import Credentials
+        from ..registry.protocol import Proxies
+
+        said = self._settings.proxies
+        proxies = Proxies(said.get("http", ""), said.get("https", ""), said.get("no", ""))
+        path = self._settings.docker_config
+        credentials = Credentials(
+            path, run=_helper_runner(path), warn=lambda text: report(Warning(text))
+        )
+        return Registry(config.load(self._settings.config_files, proxies=proxies), credentials)
+
+    # -- archives
+
+    def import_(
+        self,
+        read: Callable[[int], bytes],
+        reference: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        *,
+        platform: str = "",
+    ) -> Digest:
+        """An image of one layer from the tar (perhaps compressed) that `read` gives."""
+        from ..dockerfile.changes import apply
+        from ..store.inflate import ARCHIVE_KINDS, inflate
+
+        target = parse_reference(reference) if reference else None
+        if target is not None and target.digest is not None:
+            raise InvalidInput("cannot import digest reference")
+        layer = self._store.layers.ingest(inflate(_pieces(read), allow=ARCHIVE_KINDS))
+        now = time.time_ns()
+        created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9))
+        created += f".{now % 10**9:09d}Z"
+        config = apply(
+            ImageConfig(
+                platform=parse_platform(platform) if platform else host_platform(),
+                diff_ids=(layer.diff_id,),
+                created=created,
+                history=(History(created=created, comment=message),),
+            ),
+            tuple(changes),
+        )
+        document = canonical(config_document(config))
+        return self._store.images.add(document, tags=(target,) if target else ()).id
+
+    # the last method, since it hides the type of that name from those after it
+
+    def list(self, all: bool = False) -> list[Image]:
+        """Newest first; without `all` no images that are only steps on the way to another."""
+        images = self._store.images.list()
+        parents = {image.parent for image in images}
+        return [
+            image
+            for image in images
+            if all or image.tags or image.repo_digests or image.id not in parents
+        ]
+
+
+def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while piece := read(1 << 16):
+        yield piece
+
+
+def _helper_runner(config_path: str) -> "Callable[[Sequence[str], bytes], tuple[int, bytes]]":
+    """Runs docker-credential-… as the user whose configuration names it."""
+
+    def run(argv: Sequence[str], data: bytes) -> tuple[int, bytes]:
+        from ..linux import tools
+
+        home = os.path.dirname(os.path.dirname(config_path)) or "/"
+        environment = {**tools.ENVIRONMENT, "HOME": home}
+        output = tools.run(argv, input=data, env=environment, check=False, timeout_s=60)
+        return output.status, output.stdout
+
+    return run

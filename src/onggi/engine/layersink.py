@@ -1,0 +1,71 @@
+"""The store as the registry sees it: where pulled layers go, where pushed ones come from."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ..registry.pulling import PullLayer
+from ..registry.pushing import Known, PushImage, PushLayer
+from ..spec.digest import Digest
+from ..spec.image import LAYER_COMPRESSION, Image, Manifest, parse_manifest
+from ..store.store import Store
+
+Open = Callable[[], Iterator[bytes]]
+
+
+class LayerSink:
+    """Layers pulled from `repository` into the store. They are pinned: garbage collection leaves
+    them until the image is there or this process has ended."""
+
+    def __init__(self, store: Store, repository: str) -> None:
+        self._store = store
+        self._repository = repository
+        self._present: frozenset[Digest] = frozenset()
+
+    def expect(self, diff_ids: Iterable[Digest]) -> None:
+        self._present = self._store.layers.pin(diff_ids)
+
+    def has(self, diff_id: Digest) -> bool:
+        return diff_id in self._present
+
+    def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
+        self._store.layers.ingest(
+            chunks,
+            compression=layer.compression,
+            expected_diff_id=layer.diff_id,
+            expected_blob=layer.descriptor,
+            source=self._repository,
+        )
+
+    def remember(self, layers: Iterable[PullLayer]) -> None:
+        """That the repository has these blobs, also those that needed no download."""
+        for layer in layers:
+            if layer.diff_id in self._present:
+                self._store.layers.remember_blob(layer.diff_id, layer.descriptor, self._repository)
+
+
+def push_image(store: Store, image: Image, manifest: bytes | None) -> PushImage:
+    """What to push: the blobs the image came as first, then other ones registries have."""
+    original = parse_manifest(manifest) if manifest else None
+    came_as = original.layers if isinstance(original, Manifest) else ()
+    layers = []
+    for position, diff_id in enumerate(image.config.diff_ids):
+        known: list[Known] = []
+        compression = "gzip"
+        if position < len(came_as):
+            blob = came_as[position]
+            compression = LAYER_COMPRESSION[blob.media_type]
+            known.append(Known(blob.digest, blob.size_bytes, ""))
+        for descriptor, source in store.layers.known_blobs(diff_id):
+            kind = LAYER_COMPRESSION.get(descriptor.media_type)
+            if kind == compression:
+                known.append(Known(descriptor.digest, descriptor.size_bytes, source))
+        compress = _compressor(store, diff_id, compression)
+        layers.append(PushLayer(diff_id, compression, tuple(known), compress))
+    return PushImage(store.images.config_bytes(image.id), manifest, tuple(layers))
+
+
+def _compressor(store: Store, diff_id: Digest, kind: str) -> Callable[[], tuple[Digest, int, Open]]:
+    def compress() -> tuple[Digest, int, Open]:
+        descriptor, pieces = store.layers.compressed(diff_id, kind)
+        return descriptor.digest, descriptor.size_bytes, pieces
+
+    return compress
