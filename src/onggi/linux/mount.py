@@ -193,7 +193,7 @@ def mount_overlay(
             for key, path in _upper(root):
                 opened.append(_open_directory(path))
                 by_fd.append((key, opened[-1]))
-            return fsmount("overlay", [*by_fd, *options], attributes)
+            return fsmount("overlay", [("source", "overlay"), *by_fd, *options], attributes)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EBADF):
                 raise

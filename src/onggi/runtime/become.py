@@ -1,0 +1,187 @@
+"""The last part of a process's way into the container, common to `init` and `join`.
+
+From a child with the host's root credentials inside the container's namespaces to execve of the
+command: limits, directory, user, capabilities, terminal, seccomp filter.
+
+Order: the filter is loaded last and needs CAP_SYS_ADMIN (unless no_new_privs is set), so that one
+capability stays in the permitted and effective sets until execve, which removes it by itself: the
+bounding set no longer has it, and for a user other than root only the ambient set survives. Nothing
+but execve runs under the filter, so a filter may forbid everything that set-up needs.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import termios
+from struct import pack
+from typing import NoReturn
+
+from ..errors import InvalidInput, OnggiError
+from ..linux import capability, process, rlimit, safefs
+from ..linux.libc import address, buffer, syscall
+from . import command, identity
+from .plan import ProcessPlan
+from .stdio import Ends
+
+_EVERY_SIGNAL = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
+
+
+class Ready:
+    """A process all set to execute its command."""
+
+    def __init__(self, plan: ProcessPlan, path: str, env: dict[str, str], ends: Ends) -> None:
+        self.plan = plan
+        self.path = path
+        self.env = env
+        self.ends = ends
+
+    def execute(self) -> NoReturn:
+        """Session, terminal, descriptors, filter, execve."""
+        attach(self.ends)
+        load_filter(self.plan)
+        try:
+            os.execve(self.path, self.plan.args, self.env)  # noqa: S606
+        except OSError as error:
+            raise command.exec_refusal(self.path, error) from error
+
+
+def reset_signals() -> None:
+    """Default actions and an empty mask. Called first thing in a child: a handler of the parent's
+    must not run here, and ignored signals would stay ignored in the container."""
+    signal.set_wakeup_fd(-1)
+    for number in _EVERY_SIGNAL:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def set_oom_score(adjustment: int | None) -> None:
+    """Through the host's /proc, so before pivot_root. Lowering it may be refused: best effort."""
+    if adjustment is None:
+        return
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(adjustment).encode())
+    except PermissionError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
+    """Everything that may still fail with a message; the process is the user's afterwards."""
+    who = look_up(plan, root_fd)
+    env = environment(plan, who.home)
+    rlimit.apply(rlimit.clamp(plan.rlimits)[0])
+    process.join_new_session_keyring()
+    give(ends, who.uid)
+    enter_directory(plan.cwd, root_fd)
+    if plan.no_new_privileges:
+        process.set_no_new_privileges()
+    take_credentials(plan, who)
+    os.umask(plan.umask)
+    path = command.find(plan.args[0], env, root_fd)
+    return Ready(plan, path, env, ends)
+
+
+def look_up(plan: ProcessPlan, root_fd: int) -> identity.Identity:
+    files = []
+    for path in ("/etc/passwd", "/etc/group"):
+        try:
+            files.append(safefs.read_file_in_root(root_fd, path, identity.MAX_FILE_BYTES))
+        except OSError as error:
+            if not plan.user and not plan.group_add:
+                files.append(None)  # root needs no file
+                continue
+            text = (error.strerror or "").lower()
+            raise InvalidInput(
+                f"unable to find user {plan.user}: {path} of the image: {text}"
+            ) from error
+    return identity.resolve(plan.user, plan.group_add, *files)
+
+
+def environment(plan: ProcessPlan, home: str) -> dict[str, str]:
+    """K=V strings as a dictionary; the last of a name wins. HOME as docker sets it."""
+    env: dict[str, str] = {}
+    for entry in plan.env:
+        name, equals, value = entry.partition("=")
+        if name and equals:
+            env[name] = value
+    if plan.set_home and not env.get("HOME"):
+        env["HOME"] = home
+    return env
+
+
+def give(ends: Ends, uid: int) -> None:
+    """The user owns its pipes and terminal: programs reopen /dev/stdout by path."""
+    for fd in ends.owned:
+        try:
+            os.fchown(fd, uid, -1)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS):
+                raise
+
+
+def enter_directory(path: str, root_fd: int) -> None:
+    """Refuses magic links such as /proc/self/fd/N and anything outside the root (A2)."""
+    try:
+        fd = safefs.open_in_root(root_fd, path or "/", safefs.O_PATH_DIRECTORY)
+        os.fchdir(fd)
+        os.close(fd)
+        if not os.getcwd().startswith("/"):
+            raise OSError(errno.EXDEV, "it is outside of the container")
+    except OSError as error:
+        raise cwd_error(path, error) from error
+
+
+def cwd_error(path: str, error: OSError) -> OnggiError:
+    text = (error.strerror or "").lower()
+    return OnggiError(f'chdir to cwd ("{path}") set in config.json failed: {text}')
+
+
+def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:
+    """See the module's text for why SYS_ADMIN stays a little longer."""
+    wanted, present = plan.capabilities, capability.held()
+    bounding = wanted.bounding & present
+    capability.drop_bounding(bounding)
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    process.set_keep_capabilities(True)
+    os.setresuid(who.uid, who.uid, who.uid)
+    process.set_keep_capabilities(False)
+    filter_needs = capability.SYS_ADMIN & present if plan.seccomp_program else 0
+    permitted = wanted.permitted & present
+    ambient = wanted.ambient & permitted & wanted.inheritable
+    # Looking for the command must not use rights that the command will not have.
+    effective = wanted.effective & permitted if who.uid == 0 else ambient
+    capability.capset(
+        effective | filter_needs, permitted | filter_needs, wanted.inheritable & bounding
+    )
+    capability.set_ambient(ambient)
+
+
+def drop_set_up_rights(plan: ProcessPlan, uid: int) -> None:
+    """For a process that stays and never executes: what execve would have done."""
+    wanted, present = plan.capabilities, capability.held()
+    keep = wanted.permitted & present if uid == 0 else wanted.ambient & present
+    capability.capset(keep, keep, wanted.inheritable & present)
+
+
+def attach(ends: Ends) -> None:
+    """A session of its own, the terminal, and descriptors 0, 1 and 2; the rest closes at execve."""
+    os.setsid()
+    for number, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
+        if fd >= 0:
+            os.dup2(fd, number)
+        else:  # inherited
+            fcntl.fcntl(number, fcntl.F_SETFD, 0)
+    if ends.is_terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    process.close_range_cloexec(3)
+
+
+def load_filter(plan: ProcessPlan) -> None:
+    if plan.seccomp_program:
+        instructions = buffer(plan.seccomp_program)
+        program = pack("=HxxxxxxQ", len(plan.seccomp_program) // 8, address(instructions))
+        syscall("seccomp", 1, 0, program)

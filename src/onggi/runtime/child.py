@@ -1,0 +1,77 @@
+"""A forked child on its way into a container: the frame around `init`'s and `join`'s own steps.
+
+Owns what both need: the child keeps only the descriptors it was given, is not dumpable, never
+returns into the parent's code, and turns any failure into one message to the parent.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, NoReturn
+
+from ..linux import process
+from . import become, handshake
+from .stdio import Streams
+
+
+class Started(NamedTuple):
+    """A running process. The descriptors are the caller's; -1 means there is none."""
+
+    pid: int
+    pid_start: int
+    pidfd: int
+    stdin_fd: int
+    stdout_fd: int
+    stderr_fd: int
+    pty_fd: int
+
+
+class Step:
+    """The name of what is being done, for the error message."""
+
+    def __init__(self) -> None:
+        self.name = "start"
+
+
+def run(
+    body: Callable[[Step], NoReturn], channel: handshake.ChildEnd, keep: Iterable[int]
+) -> NoReturn:
+    """The whole life of the child; `body` ends in execve or raises."""
+    step = Step()
+    try:
+        become.reset_signals()
+        process.set_dumpable(False)
+        close_others({channel.go, channel.report, *keep})
+        body(step)
+    except BaseException as error:  # the child's entry loop: nothing may pass it
+        channel.tell(handshake.pack_error(error, step.name))
+    finally:
+        os._exit(1)
+
+
+def close_others(keep: set[int]) -> None:
+    """Close everything but the standard streams and `keep`: the child may wait for long, and must
+    not hold the parent's locks, sockets or databases meanwhile."""
+    first = 3
+    for fd in sorted(fd for fd in keep if fd >= 3):
+        process.close_range(first, fd - 1)
+        first = fd + 1
+    process.close_range(first)
+
+
+def started(pid: int, pid_start: int, pidfd: int, streams: Streams) -> Started:
+    return Started(
+        pid, pid_start, pidfd,
+        streams.stdin_fd, streams.stdout_fd, streams.stderr_fd, streams.pty_fd,
+    )  # fmt: skip
+
+
+def reap(pid: int, pidfd: int) -> None:
+    """Kill our own unreaped child and take its status; done already is no error."""
+    try:
+        process.pidfd_send_signal(pidfd, 9)
+    except ProcessLookupError:
+        pass
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass

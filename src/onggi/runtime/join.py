@@ -1,0 +1,96 @@
+"""A further process in a running container: `join` returns when it executes its command.
+
+One fork: the parent takes only the pid namespace for its child and comes back; the child enters the
+others by the pidfd of the container's first process, so no namespace is looked up by path.
+"""
+
+import os
+from typing import NoReturn
+
+from ..errors import Conflict, OnggiError
+from ..linux import namespace, process, safefs
+from ..linux.cgroup import Cgroup
+from . import become, child, guard, handshake
+from .child import Started
+from .init import in_pid_namespace
+from .plan import JoinPlan
+from .stdio import Streams
+
+
+def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
+    """Raises Conflict when the container is not running, CommandNotFound, CommandNotExecutable,
+    InvalidInput; leaves nothing then."""
+    target = process.open_process(plan.pid, plan.pid_start)
+    if target is None:
+        raise Conflict("the container is not running")
+    streams = Streams(plan.process)
+    parent, end = handshake.pair(handshake.EXEC_PREFIX)
+    try:
+        if plan.process.tty:
+            streams.open_terminal_of(plan.pid)
+            if not process.pidfd_alive(target):  # its number may have been another's by then
+                raise Conflict("the container is not running")
+        else:
+            streams.open_pipes()
+        pid, pidfd = _clone(plan, cgroup, target)
+        if pid == 0:
+            keep = (*streams.child_side, target)
+            child.run(lambda step: _child(step, plan, streams, end, target), end, keep)
+    except BaseException:
+        parent.close()
+        streams.close()
+        raise
+    finally:
+        for fd in (end.go, end.report, target):
+            os.close(fd)
+        streams.close_child_side()
+    try:
+        if cgroup is not None and cgroup.version != 2:
+            cgroup.add(pid)
+        parent.tell(handshake.GO + handshake.START)
+        parent.expect_exec()
+        return child.started(pid, process.start_time(pid) or 0, pidfd, streams)
+    except BaseException as error:
+        child.reap(pid, pidfd)
+        os.close(pidfd)
+        streams.close()
+        reason = None if isinstance(error, OnggiError) else parent.pending_error()
+        if reason is not None:
+            raise reason from error
+        raise
+    finally:
+        parent.close()
+
+
+def _clone(plan: JoinPlan, cgroup: Cgroup | None, target: int) -> tuple[int, int]:
+    cgroup_fd = cgroup.open_fd() if cgroup is not None else None
+    try:
+        return in_pid_namespace(
+            target if "pid" in plan.namespaces else None,
+            lambda: namespace.clone3(cgroup_fd=cgroup_fd),
+        )
+    except OSError as error:  # ESRCH, ENOMEM: the container's first process has just ended
+        raise Conflict(f"the container is not running: {error.strerror}") from error
+    finally:
+        if cgroup_fd is not None:
+            os.close(cgroup_fd)
+
+
+def _child(
+    step: child.Step, plan: JoinPlan, streams: Streams, end: handshake.ChildEnd, target: int
+) -> NoReturn:
+    step.name = "set the OOM score"
+    become.set_oom_score(plan.process.oom_score_adj)
+    step.name = "join the container's namespaces"
+    guard.seal()
+    flags = sum(namespace.FLAGS[kind] for kind in plan.namespaces if kind != "pid")
+    # The cgroup comes before the cgroup namespace: it is the parent who moves us.
+    end.wait(handshake.GO)
+    namespace.setns(target, flags)
+    os.close(target)
+    root_fd = safefs.openat2(-100, "/", safefs.O_PATH_DIRECTORY)
+    step.name = "set up the process"
+    ready = become.prepare(plan.process, root_fd, streams.ends)
+    end.wait(handshake.START)
+    step.name = "execute the command"
+    ready.execute()

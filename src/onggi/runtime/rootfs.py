@@ -1,0 +1,366 @@
+"""The root filesystem of a container, put together in its own mount namespace.
+
+Runs in the child, before pivot_root. Every mount is built detached and moved onto a pinned
+descriptor: no path is walked twice, and /dev is filled before anybody can reach it (SECURITY A3 to
+A7). /proc, /sys and /dev must be directories of the image, never links.
+"""
+
+import errno
+import os
+import stat
+
+from ..errors import InvalidInput
+from ..linux import mount, safefs
+from ..linux.cgroup import Cgroup
+from .plan import (
+    DEFAULT_LINKS,
+    DEFAULT_NODES,
+    BindRoot,
+    Device,
+    InitPlan,
+    MountOptions,
+    PlanMount,
+    parse_options,
+)
+
+_SYSTEM_KINDS = frozenset(("proc", "sysfs", "devpts", "mqueue", "cgroup"))
+_PROC_BINDS = frozenset(  # what lxcfs and the like may replace
+    f"/proc/{name}"
+    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg",
+                 "slabinfo", "net/dev")
+)  # fmt: skip
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
+
+
+class MountFailed(OSError):
+    """An OSError of one mount, with the mount in its text."""
+
+
+class Tree:
+    """The root while it grows. `pins` are the mounts that were made for the system, by target."""
+
+    def __init__(self, root_fd: int) -> None:
+        self.root_fd = root_fd
+        self.pins: dict[str, int] = {}
+
+    def close(self) -> None:
+        for fd in self.pins.values():
+            os.close(fd)
+        os.close(self.root_fd)
+
+    def open(self, path: str) -> int:
+        """An existing path. Below a system mount of ours no link is followed."""
+        pin, rest = self._nearest(path)
+        if pin is None:
+            return safefs.open_in_root(self.root_fd, path, os.O_PATH)
+        return safefs.open_beneath(pin, rest or ".", os.O_PATH)
+
+    def make(self, path: str, *, directory: bool) -> int:
+        """A path that is made when it is missing."""
+        pin, rest = self._nearest(path)
+        if pin is None:
+            make = safefs.mkdirs_in_root if directory else safefs.make_file_in_root
+            return make(self.root_fd, path)
+        return make_beneath(pin, rest, directory=directory)
+
+    def make_plain_directory(self, path: str) -> int:
+        """A directory none of whose parts is a link."""
+        pin, rest = self._nearest(path)
+        try:
+            return make_beneath(self.root_fd if pin is None else pin, rest, directory=True)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise InvalidInput(f"{path} of the image must be an ordinary directory") from error
+            raise
+
+    def write_proc(self, path: str, text: str) -> None:
+        """Write a file of the container's own proc file system, and of no other (A5)."""
+        pin = self.pins.get("/proc")
+        if pin is None or mount.file_system_type(pin) != mount.PROC_SUPER_MAGIC:
+            raise InvalidInput("a sysctl needs a proc file system at /proc")
+        resolve = safefs.RESOLVE_NO_XDEV | safefs.RESOLVE_NO_SYMLINKS | safefs.RESOLVE_BENEATH
+        fd = safefs.openat2(pin, path, os.O_WRONLY, 0, resolve)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+    def _nearest(self, path: str) -> tuple[int | None, str]:
+        """The innermost pinned mount that holds `path`, and the rest of the path."""
+        best = ""
+        for target in self.pins:
+            if (path == target or path.startswith(target + "/")) and len(target) > len(best):
+                best = target
+        return (self.pins[best] if best else None), path[len(best) :].strip("/")
+
+
+def make_beneath(directory_fd: int, path: str, *, directory: bool) -> int:
+    """Like safefs.mkdirs_in_root, but a link on the way is an error."""
+    try:
+        return safefs.open_beneath(
+            directory_fd, path or ".", _DIRECTORY if directory else os.O_PATH
+        )
+    except FileNotFoundError:
+        pass
+    *parents, name = [part for part in path.split("/") if part not in ("", ".")]
+    here = safefs.open_beneath(directory_fd, ".", _DIRECTORY)
+    for part in [*parents, *([name] if directory else [])]:
+        try:
+            os.mkdir(part, 0o755, dir_fd=here)
+        except FileExistsError:
+            pass
+        below = safefs.open_beneath(here, part, _DIRECTORY)
+        os.close(here)
+        here = below
+    if directory:
+        return here
+    try:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o644, dir_fd=here))
+        return safefs.open_beneath(here, name, os.O_PATH)
+    finally:
+        os.close(here)
+
+
+def open_sources(mounts: tuple[PlanMount, ...]) -> dict[int, int]:
+    """Copies of all bind sources, by the mount's index: taken while "/" is still the host's and its
+    propagation untouched."""
+    sources = {}
+    for index, wanted in enumerate(mounts):
+        if wanted.kind == "bind":
+            recursive = "rbind" in wanted.options
+            try:
+                sources[index] = mount.open_tree(wanted.source, recursive=recursive)
+            except FileNotFoundError as error:
+                raise InvalidInput(f"bind source path does not exist: {wanted.source}") from error
+            except OSError as error:
+                raise failed(wanted, error) from error
+    return sources
+
+
+def open_root(plan: InitPlan) -> int:
+    """The root filesystem, detached and private."""
+    if isinstance(plan.root, BindRoot):
+        fd = mount.open_tree(plan.root.path, recursive=True)
+    else:
+        fd = mount.mount_overlay(plan.root, volatile=plan.volatile)
+    mount.mount_setattr(fd, propagation=mount.MS_PRIVATE, recursive=True)
+    return fd
+
+
+def build(plan: InitPlan, cgroup: Cgroup | None, devpts_fd: int, terminal: str | None) -> Tree:
+    """The whole tree, attached over "/" but not yet the root; `devpts_fd` is -1 unless the parent
+    made the terminals, `terminal` the name of the console's."""
+    sources = open_sources(plan.mounts)
+    tree = Tree(open_root(plan))
+    mask = _mask_file_system()
+    mount.mount_setattr("/", propagation=mount.MS_SLAVE, recursive=True)
+    # Stacked on "/": paths that begin at "/" still mean the host, and pivot_root takes it off again,
+    # so that "." is the old root and nothing else. The mask goes away with the old root.
+    mount.move_mount(tree.root_fd, "/")
+    mount.move_mount(mask, "/dev")
+    for index, wanted in enumerate(plan.mounts):
+        try:
+            _mount(tree, plan, wanted, sources.get(index, -1), cgroup, devpts_fd)
+        except OSError as error:
+            raise failed(wanted, error) from error
+    _make_devices(tree, plan)
+    if terminal is not None:
+        _bind_console(tree, terminal)
+    for path in plan.read_only_paths:
+        _make_read_only(tree, path)
+    for path in plan.masked_paths:
+        _cover(tree, path, mask)
+    os.close(mask)
+    return tree
+
+
+def failed(wanted: PlanMount, error: OSError) -> MountFailed:
+    text = (error.strerror or str(error)).removeprefix("move_mount: ")
+    return MountFailed(
+        error.errno,
+        f"error mounting {wanted.source or wanted.kind!r} to rootfs at {wanted.target!r}: {text}",
+    )
+
+
+def _mount(
+    tree: Tree, plan: InitPlan, wanted: PlanMount, source: int, cgroup: Cgroup | None, devpts: int
+) -> None:
+    options = parse_options(wanted.options)
+    if wanted.target == "/":
+        raise InvalidInput("invalid mount target '/': it is the root filesystem")
+    if wanted.kind == "bind":
+        _attach_bind(tree, wanted, source, options)
+    elif wanted.kind == "cgroup":
+        if cgroup is not None:
+            _attach_cgroup(tree, wanted, cgroup, options)
+    elif wanted.kind in _SYSTEM_KINDS or wanted.target == "/dev":
+        if wanted.kind == "devpts" and devpts >= 0:
+            fd = os.dup(devpts)
+        else:
+            data = (_source(wanted), *options.data)
+            fd = mount.fsmount(wanted.kind, data, options.set_attributes)
+        if wanted.target == "/dev":
+            _fill_dev(fd, plan.devices)
+        target = tree.make_plain_directory(wanted.target)
+        _attach(fd, target, options)
+        tree.pins[wanted.target] = fd
+    else:
+        _attach_file_system(tree, wanted, options)
+
+
+def _source(wanted: PlanMount) -> tuple[str, str]:
+    """The first column of /proc/mounts."""
+    return "source", wanted.source or wanted.kind
+
+
+def _attach(fd: int, target: int, options: MountOptions) -> None:
+    """Move a mount into place; closes `target`."""
+    try:
+        mount.move_mount(fd, target)
+    finally:
+        os.close(target)
+    if options.propagation:
+        mount.mount_setattr(
+            fd, propagation=options.propagation, recursive=options.propagation_recursive
+        )
+
+
+def _attach_bind(tree: Tree, wanted: PlanMount, source: int, options: MountOptions) -> None:
+    if wanted.target.startswith("/proc/") and wanted.target not in _PROC_BINDS:
+        raise InvalidInput(f"{wanted.target} cannot be mounted because it is inside /proc")
+    if wanted.target == "/proc":
+        raise InvalidInput("/proc can only hold a proc file system")
+    if not options.propagation:
+        mount.mount_setattr(source, propagation=mount.MS_PRIVATE, recursive=True)
+    set_bits, clear_bits = options.set_attributes, options.clear_attributes
+    if set_bits or clear_bits:
+        mount.mount_setattr(source, set_attributes=set_bits, clear_attributes=clear_bits)
+    if options.set_recursive:
+        mount.mount_setattr(source, set_attributes=options.set_recursive, recursive=True)
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+    _attach(source, tree.make(wanted.target, directory=is_directory), options)
+    os.close(source)
+
+
+def _attach_file_system(tree: Tree, wanted: PlanMount, options: MountOptions) -> None:
+    target = tree.make(wanted.target, directory=True)
+    data = [_source(wanted), *options.data]
+    if wanted.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
+        data.append(("mode", f"{os.fstat(target).st_mode & 0o7777:o}"))
+    fd = mount.fsmount(wanted.kind, data, options.set_attributes)
+    _attach(fd, target, options)
+    if wanted.target.startswith("/dev/"):
+        tree.pins[wanted.target] = fd
+    else:
+        os.close(fd)
+
+
+def _attach_cgroup(tree: Tree, wanted: PlanMount, cgroup: Cgroup, options: MountOptions) -> None:
+    """The container's own groups, bound one by one: right on v1, v2 and hybrid hosts, and what a
+    cgroup file system mounted in its cgroup namespace would show."""
+    target = tree.make_plain_directory(wanted.target)
+    groups = cgroup.mounts()
+    if [name for name, _ in groups] == [""]:
+        fd = _bind_group(groups[0][1], options.set_attributes)
+        _attach(fd, target, options)
+        os.close(fd)
+        return
+    attributes = options.set_attributes & ~mount.RDONLY
+    top = mount.fsmount("tmpfs", (("source", "tmpfs"), ("mode", "755")), attributes)
+    _attach(top, target, options)
+    for name, path in groups:
+        os.mkdir(name, 0o755, dir_fd=top)
+        group = _bind_group(path, options.set_attributes)
+        place = safefs.open_beneath(top, name, _DIRECTORY)
+        _attach(group, place, options)
+        os.close(group)
+        for alias in name.split(","):
+            if alias != name:
+                os.symlink(name, alias, dir_fd=top)
+    mount.mount_setattr(top, set_attributes=options.set_attributes)
+    os.close(top)
+
+
+def _bind_group(path: str, attributes: int) -> int:
+    fd = mount.open_tree(path)
+    mount.mount_setattr(fd, set_attributes=attributes, propagation=mount.MS_PRIVATE)
+    return fd
+
+
+def _fill_dev(dev_fd: int, extra: tuple[Device, ...]) -> None:
+    """Nodes and links, while the file system is still detached and nobody else can see it."""
+    own = tuple(device for device in extra if device.path.startswith("/dev/"))
+    replaced = {device.path for device in own}
+    for device in (*(node for node in DEFAULT_NODES if node.path not in replaced), *own):
+        parent, _, name = device.path.removeprefix("/dev/").rpartition("/")
+        directory = make_beneath(dev_fd, parent, directory=True)
+        _make_node(directory, name, device)
+        os.close(directory)
+    for name, to in DEFAULT_LINKS:
+        try:
+            os.symlink(to, name, dir_fd=dev_fd)
+        except FileExistsError:
+            pass
+
+
+def _make_node(directory_fd: int, name: str, device: Device) -> None:
+    kind = stat.S_IFBLK if device.kind == "b" else stat.S_IFCHR
+    os.mknod(name, kind | device.mode, os.makedev(device.major, device.minor), dir_fd=directory_fd)
+    if device.uid or device.gid:
+        os.chown(name, device.uid, device.gid, dir_fd=directory_fd, follow_symlinks=False)
+
+
+def _make_devices(tree: Tree, plan: InitPlan) -> None:
+    """Devices that do not live in a /dev of ours."""
+    for device in plan.devices:
+        if device.path.startswith("/dev/") and "/dev" in tree.pins:
+            continue
+        parent, _, name = device.path.rpartition("/")
+        directory = tree.make(parent or "/", directory=True)
+        try:
+            _make_node(directory, name, device)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(directory)
+
+
+def _bind_console(tree: Tree, terminal: str) -> None:
+    """The terminal on /dev/console, taken from the devpts by descriptor (A4)."""
+    source = mount.open_tree(terminal, directory_fd=tree.pins["/dev/pts"])
+    _attach(source, tree.make("/dev/console", directory=False), MountOptions())
+    os.close(source)
+
+
+def _mask_file_system() -> int:
+    """One read-only tmpfs covers everything that is masked: an empty directory and a null node of
+    our own, never the container's or the host's /dev/null (A3)."""
+    options = (("source", "tmpfs"), ("mode", "755"), ("size", "4k"))
+    fd = mount.fsmount("tmpfs", options, mount.NOSUID | mount.NOEXEC)
+    os.mkdir("empty", 0o555, dir_fd=fd)
+    os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=fd)
+    mount.mount_setattr(fd, set_attributes=mount.RDONLY)
+    return fd
+
+
+def _cover(tree: Tree, path: str, mask: int) -> None:
+    try:
+        target = tree.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    is_directory = stat.S_ISDIR(os.fstat(target).st_mode)
+    cover = mount.open_tree("empty" if is_directory else "null", directory_fd=mask)
+    _attach(cover, target, MountOptions())
+    os.close(cover)
+
+
+def _make_read_only(tree: Tree, path: str) -> None:
+    try:
+        target = tree.open(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    copy = mount.open_tree("", directory_fd=target, recursive=True)
+    mount.mount_setattr(copy, set_attributes=mount.RDONLY, recursive=True)
+    _attach(copy, target, MountOptions())
+    os.close(copy)
