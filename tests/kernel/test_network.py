@@ -309,6 +309,15 @@ def test_apply_runs_nft_only_on_change_and_heals(lab: Lab, one: Network) -> None
     assert "172.17.0.2 . 2" in lab.host.run(handles)
 
 
+def test_engines_have_tables_of_their_own(lab: Lab, one: Network) -> None:
+    with lab.host.inside():
+        bridge.apply(rules.render([one], [], "onggi_other"), "onggi_other")
+        lab.apply()
+        assert lab.host.run("nft list tables") == "table ip onggi_other\ntable ip onggi\n"
+        bridge.apply(rules.render([], [], "onggi_other"), "onggi_other")
+    assert lab.host.run("nft list tables") == "table ip onggi\n"
+
+
 def test_attach_that_fails_leaves_nothing(lab: Lab, one: Network) -> None:
     endpoint = lab.container("a", one)
     with lab.host.inside():
@@ -363,6 +372,12 @@ def test_routes_and_mtu_of_the_host(lab: Lab) -> None:
     lab.host.run("ip route add 172.17.0.0/16 via 192.0.2.9")
     with lab.host.inside():
         assert ipam.choose_subnet(bridge.routed_subnets(), []) == "172.18.0.0/24"
+        assert bridge.free_name() == "onggi0"
+    lab.network("bridge", "onggi0")
+    with lab.host.inside():
+        assert bridge.free_name() == "onggi1"
+        assert "172.18.0.0/24" in bridge.routed_subnets()
+        assert "172.18.0.0/24" not in bridge.routed_subnets(ignore="onggi0")
     lab.host.run("ip route del default")
     with lab.host.inside():
         assert bridge.host_mtu() == 1500

@@ -19,31 +19,33 @@ from ..linux import conntrack, rtnetlink, tools
 from ..spec.network import Endpoint, Network
 from . import ipam, rules
 
+_BRIDGE_PREFIX = "onggi"
 _DEFAULT_MTU = 1500
 _NFT_TIMEOUT_S = 30.0
 
 
-def routed_subnets(ignore: str = "") -> list[str]:
-    """The ranges this host reaches other than by a default route; new networks avoid them. What
-    the interface `ignore` (a network's own bridge) routes does not count."""
+def routed_subnets(*, ignore: str = "") -> list[str]:
+    """The ranges this host reaches other than by a default route; new networks avoid them.
+
+    Those of the interface `ignore` do not count: a network need not avoid itself.
+    """
     with rtnetlink.Netlink() as socket:
-        own = rtnetlink.find_link(socket, name=ignore) if ignore else None
-        return sorted(
-            {
-                f"{route.destination}/{route.prefix_length}"
-                for route in rtnetlink.routes(socket)
-                if route.destination and (own is None or route.interface != own.number)
-            }
-        )
+        link = rtnetlink.find_link(socket, name=ignore) if ignore else None
+        found = {
+            f"{route.destination}/{route.prefix_length}"
+            for route in rtnetlink.routes(socket)
+            if route.destination and not (link and route.interface == link.number)
+        }
+    return sorted(found)
 
 
-def free_name(prefix: str = "onggi") -> str:
-    """A name for a new bridge that no interface of the host has: onggi0, onggi1, ..."""
+def free_name() -> str:
+    """The first of onggi0, onggi1, ... that no interface of this host has."""
     with rtnetlink.Netlink() as socket:
         number = 0
-        while rtnetlink.find_link(socket, name=f"{prefix}{number}") is not None:
+        while rtnetlink.find_link(socket, name=f"{_BRIDGE_PREFIX}{number}"):
             number += 1
-    return f"{prefix}{number}"
+    return f"{_BRIDGE_PREFIX}{number}"
 
 
 def host_mtu() -> int:

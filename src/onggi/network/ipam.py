@@ -46,11 +46,11 @@ def _host_mask(prefix_length: int) -> int:
 
 def choose_subnet(routed: Iterable[str], taken: Iterable[str]) -> str:
     """The first /24 that overlaps neither a range the host routes nor an existing network."""
-    used = (*routed, *taken)
+    used = [_span(text) for text in (*routed, *taken)]
     for base in _candidates():
-        subnet = f"{format_address(base)}/{_PREFIX_LENGTH}"
-        if not overlaps_any(subnet, used):
-            return subnet
+        last = base + _host_mask(_PREFIX_LENGTH)
+        if not any(low <= last and base <= high for low, high in used):
+            return f"{format_address(base)}/{_PREFIX_LENGTH}"
     raise Unavailable(
         "could not find an available, non-overlapping IPv4 address pool",
         hint="remove unused networks, or choose a range with --subnet",
@@ -58,14 +58,13 @@ def choose_subnet(routed: Iterable[str], taken: Iterable[str]) -> str:
 
 
 def overlaps_any(subnet: str, others: Iterable[str]) -> bool:
-    """Whether the subnet shares an address with any of the others."""
+    first, last = _span(subnet)
+    return any(low <= last and first <= high for low, high in map(_span, others))
+
+
+def _span(subnet: str) -> tuple[int, int]:
     base, prefix_length = parse_subnet(subnet)
-    last = base + _host_mask(prefix_length)
-    for text in others:
-        low, length = parse_subnet(text)
-        if low <= last and base <= low + _host_mask(length):
-            return True
-    return False
+    return base, base + _host_mask(prefix_length)
 
 
 def _candidates() -> Iterator[int]:
@@ -92,8 +91,8 @@ def prefix_length_of(subnet: str) -> int:
 
 
 def contains(subnet: str, address: str) -> bool:
-    base, prefix_length = parse_subnet(subnet)
-    return base <= parse_address(address) <= base + _host_mask(prefix_length)
+    first, last = _span(subnet)
+    return first <= parse_address(address) <= last
 
 
 def next_address(subnet: str, gateway: str, used: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """All firewall rules as one text for `nft -f -`, computed from the networks and endpoints alone.
 
-The text replaces our one table, `ip onggi`, in one transaction, whatever was there; with no network
+The text replaces our one table (family ip) in one transaction, whatever was there; with no network
 left it deletes the table. We only ever *drop* for good: an accept in our chains ends our chains
 alone, so a drop in any other base chain of the host (an administrator's, ufw's, docker's FORWARD
 policy) still stands and is not ours to override.
@@ -47,6 +47,8 @@ class _Target(NamedTuple):
 
 def render(networks: Sequence[Network], endpoints: Sequence[Endpoint], table: str = TABLE) -> str:
     """The complete input of `nft -f -`: idempotent, equal for equal input in any order."""
+    if not _NAME_LETTERS.issuperset(table) or not table[:1].isalpha():
+        raise InvalidInput(f"invalid table name {table!r}")
     bridged = sorted((n for n in networks if n.bridge and n.subnet), key=lambda n: n.bridge)
     replace = f"add table ip {table}\ndelete table ip {table}\n"
     if not bridged:

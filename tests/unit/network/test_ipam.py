@@ -68,3 +68,10 @@ def test_refuses_odd_addresses(text: str) -> None:
 def test_refuses_odd_subnets(text: str) -> None:
     with pytest.raises(InvalidInput, match="invalid subnet"):
         ipam.parse_subnet(text)
+
+
+def test_overlap() -> None:
+    others = ["10.0.0.0/8", "172.18.0.0/24"]
+    assert ipam.overlaps_any("10.1.2.0/24", others)
+    assert ipam.overlaps_any("172.16.0.0/12", others)
+    assert not ipam.overlaps_any("172.18.1.0/24", others)

@@ -103,3 +103,11 @@ def test_odd_ports_never_become_text(binding: PortBinding) -> None:
         rules.render([BRIDGE], [endpoint(BRIDGE, "172.17.0.2", binding)])
     with pytest.raises(InvalidInput):
         rules.render([BRIDGE], [endpoint(BRIDGE, "172.17.0.2;", PortBinding("", 1, 1))])
+
+
+def test_another_table() -> None:
+    assert rules.render([], [], "onggi_1a") == DELETED.replace("onggi", "onggi_1a")
+    assert "table ip onggi_1a {" in rules.render([BRIDGE], [], "onggi_1a")
+    for name in ("", "x y", "1x", "x;"):
+        with pytest.raises(InvalidInput):
+            rules.render([], [], name)
