@@ -1,0 +1,200 @@
+"""Files in and out of containers as tar streams: `cp`, `export`, and the REST archive calls.
+
+A running container is reached through its first process's root, a stopped one by a mount of its
+layers that only this process sees. Paths are resolved inside, by the kernel, never on the host.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ..errors import Conflict, Forbidden, InvalidInput, NotFound
+from ..linux import mount, process, safefs
+from ..spec.container import Container
+from ..spec.mount import RootFilesystem
+from ..store import tree, unpack
+from ..store.store import Store
+from .changes import layers_of
+from .paths import Paths
+from .reaper import ACTIVE
+
+Write = Callable[[bytes], object]
+
+
+class PathStat(NamedTuple):
+    """A file in a container. `mode` is the whole st_mode; `link_target` is the resolved path of a
+    symbolic link, as docker gives it."""
+
+    name: str
+    size_bytes: int
+    mode: int
+    mtime_ns: int
+    link_target: str = ""
+
+
+class Archive:
+    def __init__(self, store: Store, paths: Paths, find: Callable[[str], Container]) -> None:
+        self._store = store
+        self._paths = paths
+        self._find = find
+
+    def stat(self, reference: str, path: str) -> PathStat:
+        """Raises NotFound with docker's words."""
+        container = self._find(reference)
+        with self._inside(container, path) as (root, place), _named(container, path):
+            parent, _, last = place.rstrip("/").rpartition("/")
+            if last in ("", ".", "..") or place.endswith("/"):
+                fd = safefs.open_in_root(root, place or "/", os.O_PATH)
+            else:
+                parent_fd = safefs.open_in_root(root, parent or "/", safefs.O_PATH_DIRECTORY)
+                try:
+                    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+                    fd = os.open(last, flags, dir_fd=parent_fd)
+                finally:
+                    os.close(parent_fd)
+            try:
+                return _described(root, fd, parent, last or "/")
+            finally:
+                os.close(fd)
+
+    def copy_out(
+        self, reference: str, path: str, write: Write, *, follow_link: bool = False
+    ) -> None:
+        """A file or directory as a tar whose members begin with its own name. Raises NotFound."""
+        container = self._find(reference)
+        name = path.rstrip("/").rpartition("/")[2]
+        if path.endswith("/.") or name in (".", ".."):
+            name = ""
+        with self._inside(container, path) as (root, place), _named(container, path):
+            tree.write_tar_of(root, place, write, name=name or "", follow_link=follow_link)
+
+    def copy_in(
+        self,
+        reference: str,
+        path: str,
+        chunks: Iterable[bytes],
+        *,
+        no_overwrite_dir_non_dir: bool = True,
+        owner: tuple[int, int] | None = None,
+        rename: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """Unpack a tar below a directory of the container. Raises NotFound when the directory is
+        not there, Forbidden on a read-only root filesystem, CorruptData for a bad archive."""
+        container = self._find(reference)
+        if container.config.options.host.read_only and not self._volume(container, path)[0]:
+            raise Forbidden("container rootfs is marked read-only")
+        with self._inside(container, path) as (root, place), _named(container, path):
+            unpack.extract_into(
+                root,
+                place,
+                chunks,
+                owner=owner,
+                keep_types=no_overwrite_dir_non_dir,
+                rename=rename,
+            )
+
+    def export(self, reference: str, write: Write) -> None:
+        """The whole root filesystem, without volumes, as docker exports it."""
+        container = self._find(reference)
+        with self._stopped_root(container, writable=False) as root:
+            tree.write_tar_of(root, "/", write)
+
+    # -- reaching inside
+
+    @contextmanager
+    def _inside(self, container: Container, path: str) -> Iterator[tuple[int, str]]:
+        """(root fd, path under it) for a path of the container. A stopped container's volumes are
+        reached by their directories on the host."""
+        if not path.startswith("/"):
+            path = f"/{path}"
+        if container.state.status in ACTIVE:
+            root = _root_of(container)
+            try:
+                yield root, path
+            finally:
+                os.close(root)
+            return
+        source, rest = self._volume(container, path)
+        if source:
+            root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield root, rest
+            finally:
+                os.close(root)
+            return
+        with (
+            self._paths.locked(container.id),
+            self._stopped_root(container, writable=True) as root,
+        ):
+            yield root, path
+
+    def _volume(self, container: Container, path: str) -> tuple[str, str]:
+        """(host directory, rest of the path) when the path lies in a mount; ("", path) if not."""
+        best = ""
+        source = ""
+        for point in container.config.mounts:
+            inside = path == point.target or path.startswith(f"{point.target}/")
+            if inside and point.source and len(point.target) > len(best):
+                best, source = point.target, point.source
+        if not source or not os.path.isdir(source):
+            return "", path
+        return source, path[len(best) :] or "/"
+
+    @contextmanager
+    def _stopped_root(self, container: Container, *, writable: bool) -> Iterator[int]:
+        upper = self._paths.upper(container.id)
+        work = f"{self._paths.container(container.id)}/work"
+        lowers = self._store.layers.mounts(layers_of(container))
+        if not writable and container.state.status in ACTIVE:
+            root = _root_of(container)  # the upper directory is in use by its own mount
+            try:
+                yield root
+            finally:
+                os.close(root)
+            return
+        root = mount.mount_overlay(RootFilesystem(lowers, upper, work))
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+
+def _root_of(container: Container) -> int:
+    """The root directory of a running container, as its first process sees it."""
+    pidfd = process.open_process(container.state.pid, container.state.pid_start)
+    if pidfd is None:
+        raise Conflict(f"container {container.name} has just ended")
+    try:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        root = os.open(f"/proc/{container.state.pid}/root", flags)
+        if not process.pidfd_alive(pidfd):
+            os.close(root)
+            raise Conflict(f"container {container.name} has just ended")
+        return root
+    finally:
+        os.close(pidfd)
+
+
+@contextmanager
+def _named(container: Container, path: str) -> Iterator[None]:
+    """Docker's words for what openat2 says about a path."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"Could not find the file {path} in container {container.name}") from error
+    except NotADirectoryError as error:
+        raise InvalidInput(f"not a directory: {path} in container {container.name}") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} in container {container.name}: {error.strerror}") from error
+
+
+def _described(root: int, fd: int, parent: str, name: str) -> PathStat:
+    status = os.fstat(fd)
+    target = ""
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink("", dir_fd=fd)
+        if not target.startswith("/"):
+            target = os.path.normpath(f"{parent or '/'}/{target}")
+    return PathStat(name, status.st_size, status.st_mode, status.st_mtime_ns, target)
