@@ -155,7 +155,7 @@ def build(plan: InitPlan, cgroup: Cgroup | None, devpts_fd: int, terminal: str |
     tree = Tree(open_root(plan))
     mask = _mask_file_system()
     mount.mount_setattr("/", propagation=mount.MS_SLAVE, recursive=True)
-    # Stacked on "/": paths that begin at "/" still mean the host, and pivot_root takes it off again,
+    # Stacked on "/": paths that begin at "/" still mean the host, and pivot_root takes it off,
     # so that "." is the old root and nothing else. The mask goes away with the old root.
     mount.move_mount(tree.root_fd, "/")
     mount.move_mount(mask, "/dev")
