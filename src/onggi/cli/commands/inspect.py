@@ -1,0 +1,189 @@
+"""`inspect` of everything, and the nouns' own `inspect`."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import NotFound, OnggiError
+from ..command import Command
+from ..flags import Flag, Values, flag_table
+from ..gotemplate import Template, parse
+from ..gotemplate_syntax import TemplateError
+from ..hints import hint, nearest
+from ..session import CommandError, Session
+from ..table import unescaped
+
+Look = Callable[[Session, str, bool], Mapping[str, Any]]
+OTHER_TYPES = ("config", "node", "plugin", "secret", "service", "task")
+
+
+class BadTemplate(CommandError):
+    exit_code = 64
+
+
+def container(session: Session, name: str, size: bool) -> Mapping[str, Any]:
+    return session.engine.containers.inspect(name, size=size)
+
+
+def image(session: Session, name: str, size: bool) -> Mapping[str, Any]:
+    return session.engine.images.inspect(name)
+
+
+def network(session: Session, name: str, size: bool) -> Mapping[str, Any]:
+    from ...engine import inspection
+
+    engine = session.engine
+    found = engine.networks.get(name)
+    names = {c.id: c.name for c in engine.containers.list(all=True)}
+    return inspection.network(found, engine.networks.users(found), names)
+
+
+def volume(session: Session, name: str, size: bool) -> Mapping[str, Any]:
+    from ...engine import inspection
+
+    found = session.engine.volumes.get(name)
+    return inspection.volume(found, session.engine.volumes.path(found.name))
+
+
+LOOKS: dict[str, Look] = {
+    "container": container,
+    "image": image,
+    "network": network,
+    "volume": volume,
+}
+
+
+def inspect(session: Session, values: Values, arguments: list[str]) -> int:
+    kind = values.text("type")
+    if values.given("type") and kind not in LOOKS:
+        known = ", ".join(f'"{name}"' for name in sorted((*LOOKS, *OTHER_TYPES)))
+        if kind in OTHER_TYPES:
+            raise CommandError(f"inspect of type {kind!r} is not supported yet")
+        raise CommandError(f'unknown type: "{kind}": must be one of {known}')
+    kinds = [kind] if kind else ["container", "image", "network", "volume"]
+    size = values.on("size")
+
+    def look(name: str) -> Mapping[str, Any]:
+        return look_everywhere(session, kinds, name, size)
+
+    return show(session, values.text("format"), arguments, look)
+
+
+def look_everywhere(session: Session, kinds: list[str], name: str, size: bool) -> Mapping[str, Any]:
+    """The first kind that has such an object; docker's order."""
+    for kind in kinds:
+        try:
+            return LOOKS[kind](session, name, size)
+        except NotFound:
+            continue
+    if len(kinds) == 1:
+        message = f"Error: No such {kinds[0]}: {name}"
+    else:
+        message = f"Error: No such object: {name}"
+    raise CommandError(message, hint=near_object(session, kinds, name))
+
+
+def near_object(session: Session, kinds: list[str], name: str) -> str | None:
+    engine = session.engine
+    if "container" in kinds:
+        near = nearest(name, [c.name for c in engine.containers.list(all=True)])
+        if near:
+            return hint("container", session.language, near=near)
+    return None
+
+
+def show(
+    session: Session,
+    form: str,
+    names: list[str],
+    look: Callable[[str], Mapping[str, Any]],
+) -> int:
+    """Print what was found: one indented JSON list, or the template for each. Missing objects are
+    told on stderr after it; 1 if any."""
+    template = parsed(form)
+    found: list[Mapping[str, Any]] = []
+    problems: list[OnggiError] = []
+    for name in names:
+        try:
+            found.append(look(name))
+        except OnggiError as error:
+            problems.append(error)
+    if template is None and form != "json":
+        session.out.line(json.dumps(found, indent=4, ensure_ascii=False) if found else "[]")
+    for item in found:
+        if form == "json":
+            session.out.line(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+        elif template is not None:
+            try:
+                session.out.line(template.render(item))
+            except TemplateError as error:
+                raise CommandError(f"template parsing error: {error}") from error
+    for problem in problems:
+        session.complain(problem)
+    return 1 if problems else 0
+
+
+def parsed(form: str) -> Template | None:
+    if not form or form == "json":
+        return None
+    try:
+        return parse(unescaped(form))
+    except TemplateError as error:
+        raise BadTemplate(f"template parsing error: {error}") from error
+
+
+def only(kind: str) -> Callable[[Session, Values, list[str]], int]:
+    """The `run` of `KIND inspect`."""
+
+    def run(session: Session, values: Values, arguments: list[str]) -> int:
+        size = kind == "container" and values.on("size")
+        look = LOOKS[kind]
+        return show(
+            session, values.text("format"), arguments, lambda name: look(session, name, size)
+        )
+
+    return run
+
+
+FORMAT = """
+  -f, --format string   Format output using a custom template:
+                        |'json':             Print in JSON format
+                        |'TEMPLATE':         Print output using the given Go template.
+                        |Refer to https://docs.docker.com/go/formatting/ for more information about
+                        formatting output with templates
+"""
+SIZE = "  -s, --size            Display total file sizes"
+
+
+def _command(kind: str, flags: dict[str, Flag]) -> Command:
+    word = kind.upper()
+    return Command(
+        usage=f"[OPTIONS] {word} [{word}...]",
+        summary=f"Display detailed information on one or more {kind}s",
+        run=only(kind),
+        flags=flags,
+        least=1,
+        most=-1,
+    )
+
+
+INSPECT = Command(
+    usage="[OPTIONS] NAME|ID [NAME|ID...]",
+    summary="Return low-level information on Docker objects",
+    run=inspect,
+    flags=flag_table(
+        FORMAT
+        + """
+  -s, --size            Display total file sizes if the type is container
+      --type string     Only inspect objects of the given type
+"""
+    ),
+    least=1,
+    most=-1,
+)
+CONTAINER_INSPECT = _command("container", flag_table(FORMAT + SIZE))
+IMAGE_INSPECT = _command("image", flag_table(FORMAT, "platform:string"))
+VOLUME_INSPECT = _command("volume", flag_table(FORMAT))
+NETWORK_INSPECT = _command(
+    "network", flag_table(FORMAT + "  -v, --verbose         Verbose output for diagnostics")
+)

@@ -1,0 +1,133 @@
+"""`volume create`, `ls`, `rm`."""
+
+from typing import Any
+
+from ...spec.mount import Volume
+from .. import environment
+from ..command import Command
+from ..flags import Values, flag_table
+from ..session import Session, each, refusal
+from ..table import filters_of, print_rows
+from .ps import FORMAT_HELP
+
+HEADERS = {
+    "Driver": "DRIVER", "Name": "VOLUME NAME", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS", "Size": "SIZE", "Links": "LINKS", "Availability": "AVAILABILITY",
+    "Group": "GROUP", "Status": "STATUS",
+}  # fmt: skip
+
+
+def create(session: Session, values: Values, arguments: list[str]) -> int:
+    if values.text("driver") not in ("", "local"):
+        driver = values.text("driver")
+        raise refusal(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+    name = arguments[0] if arguments else ""
+    labels = environment.labels((), values.many("label"))
+    session.out.line(session.engine.volumes.create(name, labels).name)
+    return 0
+
+
+def ls(session: Session, values: Values, arguments: list[str]) -> int:
+    filters = filters_of(values.many("filter"))
+    found = sorted(select(session, filters), key=lambda volume: volume.name)
+    if values.on("quiet") and not values.text("format"):
+        for volume in found:
+            session.out.line(volume.name)
+        return 0
+    rows = [row(session, volume) for volume in found]
+    print_rows(
+        session, rows, columns=("Driver", "Name"), headers=HEADERS, template=values.text("format")
+    )
+    return 0
+
+
+def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
+    volumes = session.engine.volumes
+    found = volumes.list()
+    for name, texts in filters.items():
+        match name:
+            case "name":
+                found = [v for v in found if any(text in v.name for text in texts)]
+            case "label":
+                found = [v for v in found if all(labelled(v, text) for text in texts)]
+            case "driver":
+                found = found if "local" in texts else []
+            case "dangling":
+                wanted = texts[-1].lower() in ("true", "1")
+                found = [v for v in found if (not volumes.users(v.name)) == wanted]
+            case _:
+                raise refusal(f"invalid filter '{name}'")
+    return found
+
+
+def labelled(volume: Volume, text: str) -> bool:
+    name, equals, value = text.partition("=")
+    return name in volume.labels and (not equals or volume.labels[name] == value)
+
+
+def row(session: Session, volume: Volume) -> dict[str, Any]:
+    labels = volume.labels
+    return {
+        "Driver": "local",
+        "Name": volume.name,
+        "Scope": "local",
+        "Mountpoint": session.engine.volumes.path(volume.name),
+        "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
+        "Label": lambda name: labels.get(name, ""),
+        "Links": "N/A",
+        "Size": "N/A",
+        "Availability": "N/A",
+        "Group": "N/A",
+        "Status": "N/A",
+    }
+
+
+def rm(session: Session, values: Values, arguments: list[str]) -> int:
+    def one(name: str) -> str:
+        session.engine.volumes.remove(name, force=values.on("force"))
+        return name
+
+    return each(session, arguments, one)
+
+
+CREATE = Command(
+    usage="[OPTIONS] [VOLUME]",
+    summary="Create a volume",
+    run=create,
+    flags=flag_table(
+        """
+  -d, --driver string             Specify volume driver name (default "local")
+      --label list                Set metadata for a volume
+""",
+        "availability:string group:string limit-bytes:bytes o/opt:map required-bytes:bytes "
+        "scope:string secret:map sharing:string topology-preferred:list topology-required:list "
+        "type:string",
+    ),
+    most=1,
+    checks={"label": environment.check_label},
+)
+LS = Command(
+    usage="[OPTIONS]",
+    summary="List volumes",
+    run=ls,
+    flags=flag_table(
+        """
+  -f, --filter filter   Provide filter values (e.g. "dangling=true")
+  -q, --quiet           Only display volume names
+"""
+        + FORMAT_HELP,
+        "cluster",
+    ),
+    aliases=("volume ls", "volume list"),
+)
+RM = Command(
+    usage="[OPTIONS] VOLUME [VOLUME...]",
+    summary="Remove one or more volumes",
+    description="Remove one or more volumes. You cannot remove a volume that is in use by a "
+    "container.",
+    run=rm,
+    flags=flag_table("  -f, --force    Force the removal of one or more volumes"),
+    least=1,
+    most=-1,
+    aliases=("volume rm", "volume remove"),
+)
