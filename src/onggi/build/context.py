@@ -8,7 +8,7 @@ device cannot make it wait (SECURITY D5). Decides nothing about where files go.
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from ..dockerfile import glob
@@ -38,6 +38,39 @@ class Entry(NamedTuple):
     mtime_ns: int
     target: str = ""
     inode: tuple[int, int] = (0, 0)
+
+
+def follow(
+    path: str,
+    look: Callable[[str], str | None],
+    leads_out: Callable[[str, str], Exception] | None,
+) -> tuple[str, bool]:
+    """(`path` without links, whether it exists). `look` answers as `Tree.look`; what leads above
+    the root stays in it, or is refused by `leads_out`. Parts that do not exist are kept."""
+    pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    done: list[str] = []
+    links, exists = 0, True
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            if not done and leads_out is not None:
+                raise leads_out(path, "..")
+            done[-1:] = []
+            continue
+        target = look("/".join((*done, part)))
+        exists = target is not None
+        if not target:
+            done.append(part)
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise InvalidInput(f"{path}: too many levels of symbolic links")
+        if target.startswith("/"):
+            if leads_out is not None:
+                raise leads_out(path, target)
+            done = []
+        pending += [p for p in reversed(target.split("/")) if p not in ("", ".")]
+    return "/".join(done), exists
 
 
 class Tree:
@@ -74,38 +107,19 @@ class Tree:
 
     def resolve(self, path: str) -> str | None:
         """`path` with every link followed, the last too; None when there is no such file."""
-        pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        done: list[str] = []
-        links = 0
-        while pending:
-            part = pending.pop()
-            if part == "..":
-                if not done and not self.rooted:
-                    raise self.leads_out(path)
-                done[-1:] = []
-                continue
-            here = "/".join((*done, part))
-            status = self.status(here)
-            if status is None:
-                return None
-            if not stat.S_ISLNK(status.st_mode):
-                done.append(part)
-                continue
-            target = self.link(here)
-            links += 1
-            if target.startswith("/"):
-                if not self.rooted:
-                    raise self.leads_out(path, target)
-                done = []
-            if links > MAX_LINKS:
-                raise InvalidInput(f"{path}: too many levels of symbolic links")
-            pending += [p for p in reversed(target.split("/")) if p not in ("", ".")]
-        return "/".join(done)
+        real, exists = follow(path, self.look, None if self.rooted else self.leads_out)
+        return real if exists else None
 
-    def leads_out(self, path: str, target: str = "") -> InvalidInput:
+    def look(self, path: str) -> str | None:
+        """A link's target, "" for anything else that exists, None for nothing."""
+        status = self.status(path)
+        if status is None:
+            return None
+        return self.link(path) if stat.S_ISLNK(status.st_mode) else ""
+
+    def leads_out(self, path: str, target: str) -> InvalidInput:
         return InvalidInput(
-            f"{path} is a symbolic link that leads out of the build context {self.label}"
-            + (f": {target}" if target else ""),
+            f"{path} is a symbolic link that leads out of the build context {self.label}: {target}",
             hint="copy the file into the context, or build from a folder that holds both",
         )
 

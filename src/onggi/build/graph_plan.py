@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..dockerfile import instructions as df
+from ..dockerfile import metadata
 from ..dockerfile.expand import expand, expand_words
 from ..dockerfile.lexer import heredoc_header
 from ..dockerfile.parser import Source
@@ -17,7 +18,6 @@ from ..errors import InvalidInput, OnggiError, Unsupported
 from ..spec.image import ImageConfig, config_document
 from ..spec.mount import MountRequest
 from ..spec.platform import Platform
-from . import graph_config as metadata
 from .graph import (
     CONTEXT,
     BaseOp,
@@ -30,7 +30,7 @@ from .graph import (
     WorkdirOp,
     canonical,
     operation_digest,
-)  # fmt: skip
+)
 from .graph_select import (
     Arguments,
     ImageWanted,
@@ -38,7 +38,7 @@ from .graph_select import (
     Triggers,
     copy_origin,
     declared_arguments,
-)  # fmt: skip
+)
 from .hints import env_warnings, outside_context
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

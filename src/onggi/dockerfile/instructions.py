@@ -161,6 +161,11 @@ def read(data: bytes) -> Dockerfile:
     return Dockerfile(tuple(arguments), frozen, lexed.escape, tuple(warnings))
 
 
+def read_lines(text: str) -> tuple[Instruction, ...]:
+    """Instructions without a FROM around them."""
+    return tuple(map(instruction, parse(lex(text.encode("utf-8", "surrogateescape")))))
+
+
 def trigger(text: str, line: int) -> Instruction:
     """One instruction from an image's ONBUILD list; errors name the FROM's line."""
     lexed = lex(text.encode("utf-8", "surrogateescape"))

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from ..errors import InvalidInput
 from ..spec.image import Healthcheck, ImageConfig
 from ..units import format_duration
+from . import instructions as df
+from .expand import expand, expand_words
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -118,3 +120,41 @@ def destination(current: str, path: str) -> str:
     whole = working_dir(current, path or ".")
     directory = path in ("", ".", "..") or path.endswith(("/", "/.", "/.."))
     return whole if whole == "/" or not directory else f"{whole}/"
+
+
+def change(config: ImageConfig, item: df.Instruction) -> ImageConfig:
+    """One instruction of `commit --change`; variables are the image's environment."""
+    variables = split_env(config.env)
+
+    def grow(text: str) -> str:
+        return expand(text, variables)
+
+    if isinstance(item, df.Env):
+        for name, value in item.pairs:
+            config = config._replace(env=set_env(config.env, grow(name), grow(value)))
+        return config
+    if isinstance(item, df.Label):
+        pairs = {grow(name): grow(value) for name, value in item.pairs}
+        return config._replace(labels={**config.labels, **pairs})
+    if isinstance(item, df.Health):
+        return health(config, item.check)[0]
+    if isinstance(item, df.Command) and item.keyword != "SHELL":
+        return command(config, item.keyword, item.args, item.shell, True)[0]
+    if isinstance(item, df.Values) and item.keyword == "EXPOSE":
+        words = [word for value in item.values for word in expand_words(value, variables)]
+        return expose(config, words)[0]
+    if isinstance(item, df.Values):
+        return volume(config, tuple(map(grow, item.values)))[0]
+    if isinstance(item, df.Value) and item.keyword != "MAINTAINER":
+        return _change_value(config, item.keyword, item.value, grow(item.value))
+    raise InvalidInput(f"{item.at.text.split()[0].upper()} is not a valid change command")
+
+
+def _change_value(config: ImageConfig, keyword: str, raw: str, value: str) -> ImageConfig:
+    if keyword == "ONBUILD":
+        return config._replace(on_build=(*config.on_build, raw))
+    if keyword == "WORKDIR":
+        return config._replace(working_dir=working_dir(config.working_dir, value))
+    if keyword == "STOPSIGNAL":
+        return stop_signal(config, value)[0]
+    return config._replace(user=value)

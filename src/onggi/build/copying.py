@@ -1,0 +1,222 @@
+"""COPY and ADD: what they would copy, its digest, and the layer's tar, without a container.
+
+Owns the reading of sources twice: once for the cache key, once more, on a miss, for the layer. A
+file that changes in between is an error, so that a key never names other bytes. Times are no part
+of a digest.
+"""
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..dockerfile.ignore import IgnoreRules
+from ..dockerfile.ignore import parse as parse_ignore
+from ..errors import InvalidInput
+from ..store.tarwrite import END_OF_ARCHIVE, padding
+from .context import Entry, Tree, Xattrs, xattrs_of
+from .graph import CopyOp, canonical
+from .target import EARLIEST_NS, Attributes, Target
+
+_PIECE = 256 << 10
+
+
+class Item(NamedTuple):
+    """One thing to copy. `below` is its path under the source, "" for the source itself; `link` is
+    where an earlier name of the same file is, below the source."""
+
+    below: str
+    entry: Entry
+    digest: str = ""
+    xattrs: Xattrs = ()
+    link: str | None = None
+
+
+class SourceTree(NamedTuple):
+    """What one source names: `name` is the last part of what was written."""
+
+    name: str
+    tree: Tree
+    items: tuple[Item, ...]
+
+
+class Owner(NamedTuple):
+    uid: int
+    gid: int
+
+
+def gather(operation: CopyOp, tree: Tree) -> list[SourceTree]:
+    """Every source with all below it, contents hashed. Raises InvalidInput, NotFound."""
+    excludes = parse_ignore("\n".join(operation.excludes).encode("utf-8", "surrogateescape"))
+    found: list[SourceTree] = []
+    for source in operation.sources:
+        for path in tree.find(source):
+            real = tree.resolve(path)
+            if real is None:
+                raise tree.missing(source, path)
+            items = tuple(_items(tree, real, excludes))
+            found.append(SourceTree(posixpath.basename(path), tree, items))
+    return found
+
+
+def _items(tree: Tree, top: str, excludes: IgnoreRules) -> Iterator[Item]:
+    links: dict[tuple[int, int], str] = {}
+    for entry in tree.walk(top):
+        below = entry.path[len(top) :].lstrip("/") if entry.path != top else ""
+        if below and excludes.why(below) is not None:
+            continue
+        first = links.setdefault(entry.inode, below) if entry.inode != (0, 0) else below
+        if tree.rooted and first != below:
+            yield Item(below, entry, link=first)
+        elif entry.kind == "file":
+            fd = tree.open(entry.path)
+            try:
+                yield Item(below, entry, _hash(fd, entry), xattrs_of(fd))
+            finally:
+                os.close(fd)
+        else:
+            yield Item(below, entry)
+
+
+def _hash(fd: int, entry: Entry) -> str:
+    digest = hashlib.sha256()
+    while data := os.read(fd, _PIECE):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def manifest_digest(operation: CopyOp, sources: list[SourceTree]) -> str:
+    """One digest for everything the layer is made of but times, names in the context, and what
+    --chown and --chmod replace anyway."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(canonical(["source", source.name]))
+        keep_owner = source.tree.rooted and not operation.chown
+        for below, entry, content, xattrs, link in source.items:
+            mode = operation.chmod or f"{entry.mode:o}"
+            owner = (entry.uid, entry.gid) if keep_owner else ()
+            attributes = [(os.fsdecode(name), value.hex()) for name, value in xattrs]
+            line = [below, entry.kind, mode, owner, content or entry.target, attributes, link]
+            digest.update(canonical(line))
+    return digest.hexdigest()
+
+
+def layer_pieces(
+    operation: CopyOp, sources: list[SourceTree], target: Target, owner: Owner | None
+) -> Iterator[bytes]:
+    """The layer's tar. `owner` is what --chown says. Raises InvalidInput for a destination that
+    cannot be, or a source that changed."""
+    count = len(sources) + len(operation.inline)
+    writer = _Writer(operation, target, owner)
+    for source in sources:
+        yield from writer.source(source, several=count > 1)
+    for document in operation.inline:
+        path = writer.place(document.name, several=count > 1)
+        content = document.content
+        if document.strip_tabs:
+            content = "".join(line.lstrip("\t") for line in content.splitlines(keepends=True))
+        data = content.encode("utf-8", "surrogateescape")
+        attributes = writer.attributes(0o644, Owner(0, 0), EARLIEST_NS)
+        target.put(path, "file", attributes, size=len(data))
+        yield target.drain() + data + padding(len(data))
+    yield target.drain() + END_OF_ARCHIVE
+
+
+class _Writer:
+    def __init__(self, operation: CopyOp, target: Target, owner: Owner | None) -> None:
+        self.operation = operation
+        self.target = target
+        self.owner = owner
+        self.mode = int(operation.chmod, 8) if operation.chmod else None
+
+    def attributes(self, mode: int, owner: Owner, mtime_ns: int, xattrs: Xattrs = ()) -> Attributes:
+        mode = mode if self.mode is None else self.mode
+        return Attributes(mode, *(self.owner or owner), mtime_ns, xattrs)
+
+    def of_entry(self, entry: Entry, xattrs: Xattrs, rooted: bool) -> Attributes:
+        owner = Owner(entry.uid, entry.gid) if rooted else Owner(0, 0)
+        return self.attributes(entry.mode, owner, entry.mtime_ns, xattrs)
+
+    def place(self, name: str, *, several: bool, mtime_ns: int = EARLIEST_NS) -> str:
+        """Where a single file goes: into a directory that is there or asked for, else to exactly
+        the destination."""
+        wanted = self.operation.destination
+        base = self.target.real(wanted)
+        if wanted.endswith("/"):
+            self.target.directory(base, mtime_ns)
+        if self.target.kind(base) == "directory":
+            base = f"{base}/{name}".lstrip("/")
+        elif several:
+            raise InvalidInput(
+                "When using COPY with more than one source file, the destination must be a "
+                f"directory and end with a /: {wanted}"
+            )
+        self.target.directory(posixpath.dirname(base), mtime_ns)
+        self.target.require_replaceable(base, "file")
+        return base
+
+    def source(self, source: SourceTree, *, several: bool) -> Iterator[bytes]:
+        top = source.items[0]
+        if top.entry.kind == "directory":
+            yield from self.directory(source)
+            return
+        if self.operation.unpack and top.entry.kind == "file":
+            from .unpack import unpack
+
+            fd = source.tree.open(top.entry.path)
+            try:
+                base = self.target.real(self.operation.destination)
+                pieces = unpack(fd, top.entry.path, base, self.target, self.owner)
+                if pieces is not None:
+                    yield from pieces
+                    return
+            finally:
+                os.close(fd)
+        path = self.place(source.name, several=several, mtime_ns=top.entry.mtime_ns)
+        yield from self.item(source, top, path, path)
+
+    def directory(self, source: SourceTree) -> Iterator[bytes]:
+        """The contents, merged into the destination. The destination itself keeps its mode."""
+        base = self.target.real(self.operation.destination)
+        self.target.directory(base, source.items[0].entry.mtime_ns)
+        for item in source.items[1:]:
+            path = f"{base}/{item.below}".lstrip("/")
+            self.target.require_replaceable(path, item.entry.kind)
+            yield from self.item(source, item, path, base)
+
+    def item(self, source: SourceTree, item: Item, path: str, base: str) -> Iterator[bytes]:
+        """One member. `base` is where the source's own path went."""
+        entry, target = item.entry, self.target
+        attributes = self.of_entry(entry, item.xattrs, source.tree.rooted)
+        if item.link is not None:
+            first = f"{base}/{item.link}".strip("/")
+            target.put(path, "file", attributes._replace(xattrs=()), link=first, hard=True)
+        elif entry.kind == "file":
+            target.put(path, "file", attributes, size=entry.size)
+            yield from self.content(source.tree, item)
+            return
+        else:
+            if entry.kind == "directory" and target.kind(path) is None:
+                target.fresh.add(path)
+            target.put(path, entry.kind, attributes, link=entry.target)
+        yield target.drain()
+
+    def content(self, tree: Tree, item: Item) -> Iterator[bytes]:
+        entry = item.entry
+        digest = hashlib.sha256()
+        fd = tree.open(entry.path)
+        head, left = self.target.drain(), entry.size
+        try:
+            while data := os.read(fd, _PIECE):
+                digest.update(data)
+                left -= len(data)
+                if left < 0:
+                    break
+                yield head + data
+                head = b""
+        finally:
+            os.close(fd)
+        if left or digest.hexdigest() != item.digest:
+            raise InvalidInput(f"{entry.path} in {tree.label} changed while it was copied")
+        yield head + padding(entry.size)
