@@ -31,22 +31,37 @@ def site_directories(site: str, base_prefix: str, version: str) -> list[str]:
     return list(dict.fromkeys(os.path.realpath(path) for path in found if os.path.isdir(path)))
 
 
+def group_has_others(group: int, owner: int) -> bool:
+    """Whether anybody but root and `owner` is in the group. (Nobody is in a fresh Debian's staff.)"""
+    if group in (0, owner):  # the owner's private group
+        return False
+    import grp
+    import pwd
+
+    accounts = pwd.getpwall()
+    try:
+        members = set(grp.getgrgid(group).gr_mem)
+    except KeyError:
+        members = set()
+    members |= {account.pw_name for account in accounts if account.pw_gid == group}
+    return bool(members - {account.pw_name for account in accounts if account.pw_uid in (0, owner)})
+
+
 def changeable_by_others(directories: list[str]) -> str:
     """The first directory here, or above, whose entries another account may replace; else "".
 
-    A user's private group (its number is the owner's) counts as the owner. In a sticky directory,
-    such as /tmp, others can add names but not replace ours.
+    In a sticky directory, such as /tmp, others can add names but not replace ours.
     """
     safe: set[str] = set()
     for leaf in directories:
         path = leaf
         while path not in safe:
             status = os.stat(path)
-            others = status.st_mode & 0o002
-            group = status.st_mode & 0o020 and status.st_gid not in (0, status.st_uid)
-            replaceable = path == leaf or not status.st_mode & 0o1000
-            if (others or group) and replaceable:
-                return path
+            mode = status.st_mode
+            if path == leaf or not mode & 0o1000:
+                by_group = mode & 0o020 and group_has_others(status.st_gid, status.st_uid)
+                if mode & 0o002 or by_group:
+                    return path
             safe.add(path)
             path = os.path.dirname(path)
     return ""

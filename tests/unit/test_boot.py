@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import resource
 import shutil
 import subprocess
@@ -241,10 +242,22 @@ def test_changeable_by_others(directory: Callable[[str, int], str]) -> None:
     assert boot.changeable_by_others([directory("sticky", 0o1777)]) == directory("sticky", 0o1777)
     assert boot.changeable_by_others([directory("sticky/inner", 0o755)]) == ""
     assert boot.changeable_by_others([directory("open/inner", 0o755)]) == directory("open", 0o757)
-    own = os.stat(directory("group", 0o775))
-    assert own.st_gid in (0, own.st_uid) or os.geteuid() != 0
-    if own.st_gid == own.st_uid:
-        assert boot.changeable_by_others([directory("group", 0o775)]) == ""
+    assert boot.changeable_by_others([directory("group", 0o775)]) in ("", directory("group", 0o775))
+
+
+@pytest.mark.root
+def test_a_group_counts_when_somebody_is_in_it(directory: Callable[[str, int], str]) -> None:
+    path = directory("group", 0o775)
+    busy = next(account for account in pwd.getpwall() if account.pw_gid not in (0, account.pw_uid))
+    for owner, group, answer in (
+        (0, 0, ""),
+        (1234567, 1234567, ""),  # a private group
+        (0, 1234567, ""),  # nobody's
+        (0, busy.pw_gid, path),
+        (busy.pw_uid, 1234567, ""),
+    ):
+        os.chown(path, owner, group)
+        assert boot.changeable_by_others([path]) == answer
 
 
 def test_site_directories(tmp_path: Path) -> None:
