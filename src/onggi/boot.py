@@ -32,7 +32,7 @@ def site_directories(site: str, base_prefix: str, version: str) -> list[str]:
 
 
 def group_has_others(group: int, owner: int) -> bool:
-    """Whether anybody but root and `owner` is in the group. (Nobody is in a fresh Debian's staff.)"""
+    """Whether anybody but root and `owner` is in the group (nobody is in Debian's staff)."""
     if group in (0, owner):  # the owner's private group
         return False
     import grp
