@@ -1,4 +1,4 @@
-"""A registry in this process that answers by script: what it says, and where it lies, is the test's.
+"""A registry in this process that answers by script: truth and lies are the test's.
 
 Requests are recorded with all headers. `blobs` are served with ranges; `cuts` breaks connections.
 """

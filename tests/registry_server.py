@@ -47,7 +47,7 @@ def registry_server(
     users: dict[str, str] | None = None,
     tls: bool = False,
     tokens: bool = False,
-    address: str = "127.0.0.1:0",
+    days: int = 2,
 ) -> Iterator[RegistryServer]:
     """A running registry; it is gone when the block ends."""
     home = directory / f"registry-{secrets.token_hex(4)}"
@@ -58,10 +58,10 @@ def registry_server(
         "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}},
     }
-    http: dict[str, object] = {"addr": address, "secret": "one-registry-only"}
+    http: dict[str, object] = {"addr": "127.0.0.1:0", "secret": "one-registry-only"}
     with ExitStack() as stack:
         if tls:
-            make_authority(home, "127.0.0.1")
+            make_authority(home, "127.0.0.1", days=days)
             http["tls"] = {"certificate": f"{home}/server.crt", "key": f"{home}/server.key"}
         if tokens:
             make_authority(home, "token server")
@@ -118,15 +118,16 @@ def bcrypt(password: str) -> str:
     return str(hashed.decode())
 
 
-def make_authority(home: Path, name: str, *, days: int = 2, address: str = "127.0.0.1") -> None:
-    """ca.crt, ca.key and a server.crt, server.key signed by it, for an IP address."""
-    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days)]
+def make_authority(home: Path, name: str, *, days: int = 2) -> None:
+    """ca.crt, ca.key and a server.crt, server.key signed by it, for 127.0.0.1 and `days` (negative:
+    expired)."""
+    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     _openssl(home, *new, "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.crt")
     _openssl(
         home, "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
         "-keyout", "server.key", "-out", "server.csr",
     )  # fmt: skip
-    (home / "names").write_text(f"subjectAltName=IP:{address}\n")
+    (home / "names").write_text("subjectAltName=IP:127.0.0.1\n")
     _openssl(
         home, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
         "-CAcreateserial", "-days", str(days), "-extfile", "names", "-out", "server.crt",
@@ -158,7 +159,8 @@ def token_server(home: Path, users: dict[str, str]) -> Iterator[str]:
         }  # fmt: skip
         parts = [_base64(json.dumps(part).encode()) for part in (header, claims)]
         signed = ".".join(parts).encode()
-        return f"{signed.decode()}.{_base64(_openssl(home, 'dgst', '-sha256', '-sign', 'server.key', data=signed))}"
+        signature = _openssl(home, "dgst", "-sha256", "-sign", "server.key", data=signed)
+        return f"{signed.decode()}.{_base64(signature)}"
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

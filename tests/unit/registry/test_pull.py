@@ -121,7 +121,11 @@ def add_index(registry: FakeRegistry, *entries: tuple[str, str], tag: str = "1")
             "digest": name,
             "size": len(registry.documents[name][0]),
             **(
-                {"platform": dict(zip(("os", "architecture", "variant"), p.split("/")))}
+                {
+                    "platform": dict(
+                        zip(("os", "architecture", "variant"), p.split("/"), strict=False)
+                    )
+                }
                 if p
                 else {}
             ),
@@ -511,7 +515,7 @@ def test_a_mirror_with_a_path(registry: FakeRegistry) -> None:
         )
         mirror.add_image(LAYERS, "1")
         puller.pull()
-        assert set(path[:8] for path in mirror.paths()) == {"/hub/v2/"}
+        assert {path[:8] for path in mirror.paths()} == {"/hub/v2/"}
 
 
 def test_hashing_uses_the_digest_algorithm(registry: FakeRegistry, puller: Puller) -> None:
