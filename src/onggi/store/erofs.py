@@ -115,7 +115,7 @@ class ErofsImage:
         elif node.kind == SYMLINK:
             size = len(node.link)
             inline = size
-        elif node.sparse is not None:
+        elif node.sparse is not None and size:
             chunk_bits, block = self._place_sparse(node, node.sparse)
         elif node.lower is not None:
             block = self._copy_lower(node.lower)
