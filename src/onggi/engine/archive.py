@@ -16,6 +16,7 @@ from ..spec.container import Container
 from ..spec.mount import RootFilesystem
 from ..store import tree, unpack
 from ..store.store import Store
+from . import initlayer
 from .changes import layers_of
 from .paths import Paths
 from .reaper import ACTIVE
@@ -146,7 +147,7 @@ class Archive:
     def _stopped_root(self, container: Container, *, writable: bool) -> Iterator[int]:
         upper = self._paths.upper(container.id)
         work = f"{self._paths.container(container.id)}/work"
-        lowers = self._store.layers.mounts(layers_of(container))
+        lowers = initlayer.lowers(self._store, self._paths, layers_of(container))
         if not writable and container.state.status in ACTIVE:
             root = _root_of(container)  # the upper directory is in use by its own mount
             try:

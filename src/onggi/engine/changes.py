@@ -21,6 +21,7 @@ from ..spec.mount import RootFilesystem
 from ..spec.reference import Reference
 from ..store import diff as layer_diff
 from ..store.store import Store
+from . import initlayer
 from .paths import Paths
 
 
@@ -33,9 +34,10 @@ class CommitRequest(NamedTuple):
 
 
 @contextmanager
-def rootfs_of_image(store: Store, layers: tuple[Digest, ...]) -> Iterator[int]:
-    """An image's merged tree, read-only, as a directory fd."""
-    fd = mount.mount_overlay(RootFilesystem(store.layers.mounts(layers), "", ""), read_only=True)
+def rootfs_below(store: Store, paths: Paths, layers: tuple[Digest, ...]) -> Iterator[int]:
+    """What lies below a container's own changes, read-only, as a directory fd."""
+    below = initlayer.lowers(store, paths, layers)
+    fd = mount.mount_overlay(RootFilesystem(below, "", ""), read_only=True)
     try:
         yield fd
     finally:
@@ -49,7 +51,7 @@ def layers_of(container: Container) -> tuple[Digest, ...]:
 def diff(store: Store, paths: Paths, container: Container) -> list[tuple[str, str]]:
     upper = _open_upper(paths, container)
     try:
-        with rootfs_of_image(store, layers_of(container)) as lower:
+        with rootfs_below(store, paths, layers_of(container)) as lower:
             return [(kind, path) for kind, path in layer_diff.changes(upper, lower)]
     finally:
         os.close(upper)

@@ -19,7 +19,7 @@ from ..spec.image import Image
 from ..spec.network import Endpoint, PortBinding
 from ..spec.reference import parse_reference
 from ..store.store import Store
-from . import changes, control, filters, inspection, launch, lifecycle, merge, names
+from . import changes, control, filters, initlayer, inspection, launch, lifecycle, merge, names
 from .images import Images
 from .networks import Networks, container_of_mode
 from .paths import Paths
@@ -193,6 +193,7 @@ class Containers:
                 except (Conflict, NotFound):
                     continue  # started or removed meanwhile
                 removed.append(container.id)
+        initlayer.collect(self._store, self._paths)
         return removed
 
     def _clean(self, container: Container) -> None:

@@ -32,7 +32,7 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from ..spec.network import PortBinding
 from ..store.store import Store
-from . import detach, hostfiles, lifecycle, sandbox, specgen
+from . import detach, hostfiles, initlayer, lifecycle, sandbox, specgen
 from .control import STOP_NOTE
 from .networks import Connection, Networks, container_of_mode
 from .paths import Paths, write_file
@@ -228,7 +228,7 @@ class _Run:
         paths, config = launcher._paths, container.config
         layers = tuple(Digest(layer) for layer in config.layers)
         rootfs = RootFilesystem(
-            launcher._store.layers.mounts(layers),
+            initlayer.lowers(launcher._store, paths, layers),
             paths.upper(container.id),
             f"{paths.container(container.id)}/work",
         )

@@ -1,0 +1,86 @@
+"""The mount points every container needs, made once per image as one more layer below it.
+
+What docker calls the init layer: /dev, /proc, /sys, /.dockerenv and the three files in /etc that
+are mounted over. Standing in a layer of their own they never show up in a container's own changes
+(diff, commit, a build step), and starting a container creates nothing in its root filesystem.
+"""
+
+import os
+
+from ..linux import mount, safefs
+from ..spec.digest import Digest, chain_id
+from ..spec.mount import LayerMount, RootFilesystem
+from ..store.store import Store
+from .paths import Paths
+
+DIRECTORIES = ("/dev", "/proc", "/sys")
+FILES = ("/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+SCRATCH = "scratch"  # the name for an image without layers
+
+
+def lowers(store: Store, paths: Paths, layers: tuple[Digest, ...]) -> tuple[LayerMount, ...]:
+    """An image's layers with its init layer on top, bottom first."""
+    return (*store.layers.mounts(layers), _ensure(store, paths, layers))
+
+
+def collect(store: Store, paths: Paths) -> None:
+    """Remove the init layers of images that are gone from the store and from every container."""
+    directory = _directory(paths)
+    if not os.path.isdir(directory):
+        return
+    containers = store.containers.list(all=True, purpose=None)
+    kept = {_name(image.config.diff_ids) for image in store.images.list()}
+    kept |= {_name(tuple(map(Digest, c.config.layers))) for c in containers}
+    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(parent):
+            if name not in kept and "." not in name:
+                safefs.remove_tree(parent, name)
+    finally:
+        os.close(parent)
+
+
+def _ensure(store: Store, paths: Paths, layers: tuple[Digest, ...]) -> LayerMount:
+    name = _name(layers)
+    path = f"{_directory(paths)}/{name}"
+    if not os.path.isdir(path):
+        _make(store, paths, layers, name)
+    return LayerMount("directory", f"{path}/tree")
+
+
+def _make(store: Store, paths: Paths, layers: tuple[Digest, ...], name: str) -> None:
+    """Build beside, then rename: whoever is second finds the first one's."""
+    directory = _directory(paths)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    fresh = f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
+    os.mkdir(f"{directory}/{fresh}", 0o700)
+    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        tree, work = f"{directory}/{fresh}/tree", f"{directory}/{fresh}/work"
+        os.mkdir(tree, 0o755)
+        os.mkdir(work, 0o700)
+        root = mount.mount_overlay(RootFilesystem(store.layers.mounts(layers), tree, work))
+        try:
+            for path in DIRECTORIES:
+                os.close(safefs.mkdirs_in_root(root, path))
+            for path in FILES:
+                os.close(safefs.make_file_in_root(root, path))
+        finally:
+            os.close(root)
+        safefs.remove_tree(parent, f"{fresh}/work")
+        try:
+            os.rename(f"{directory}/{fresh}", f"{directory}/{name}")
+        except OSError:
+            if not os.path.isdir(f"{directory}/{name}"):
+                raise
+    finally:
+        safefs.remove_tree(parent, fresh)
+        os.close(parent)
+
+
+def _directory(paths: Paths) -> str:
+    return f"{paths.root}/init"
+
+
+def _name(layers: tuple[Digest, ...]) -> str:
+    return chain_id(layers).hex if layers else SCRATCH
