@@ -10,8 +10,6 @@ from typing import Literal, get_args
 from ..linux import mount
 from ..spec.mount import LayerMount
 from .durable import make_directory, write_all
-from .erofs import ErofsImage
-from .layertree import LayerTree
 from .scratch import Scratch
 
 Kind = Literal["erofs", "erofs-loop", "directory"]
@@ -63,6 +61,9 @@ class Backend:
 
 def _write_trial(path: str) -> None:
     """An EROFS file of an empty layer."""
+    from .erofs import ErofsImage
+    from .layertree import LayerTree
+
     image = ErofsImage(LayerTree(), 0)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

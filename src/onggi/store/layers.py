@@ -17,50 +17,15 @@ from ..spec.image import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..spec.mount import LayerMount
 from .backend import Backend
 from .content import Blobs
-from .erofs import TAR_OFFSET
-from .layerfile import read_tar
 from .layerrows import Form, KnownBlob, LayerInfo, LayerRow, LayerRows, file_name
 from .lock import Lock
 from .scratch import Scratch
 
 if TYPE_CHECKING:
-    from .making import Maker
+    from .layertar import LayerTar
+    from .making import Incoming, Maker
 
 _MEDIA_TYPES = {"": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
-
-
-class LayerTar:
-    """The verbatim tar of a layer, open for reading; a context manager."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        self.size = size
-        self._fd = fd
-        self._done = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes, all that is left for -1; b"" at the end."""
-        left = self.size - self._done
-        size = left if size < 0 else min(size, left)
-        data = os.pread(self._fd, size, TAR_OFFSET + self._done) if size else b""
-        if size and not data:
-            raise CorruptData(f"layer file ends after {self._done} of {self.size} bytes")
-        self._done += len(data)
-        return data
-
-    def pieces(self) -> Iterator[bytes]:
-        """All of it, from the first byte."""
-        return read_tar(self._fd, self.size)
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self) -> "LayerTar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Layers:
@@ -122,9 +87,22 @@ class Layers:
         Raises CorruptData, and keeps nothing, when the blob, its size or the diff ID is not the
         expected one; Unavailable when the disk is full.
         """
-        return self._maker.ingest(
-            pieces, compression, expected_diff_id, expected_blob, source, on_progress
-        )
+        with self.receive(compression, expected_diff_id, expected_blob, source) as incoming:
+            for piece in pieces:
+                incoming.write(piece)
+                if on_progress is not None:
+                    on_progress(incoming.received)
+            return incoming.finish()
+
+    def receive(
+        self,
+        compression: str = "",
+        expected_diff_id: Digest | None = None,
+        expected_blob: Descriptor | None = None,
+        source: str = "",
+    ) -> "Incoming":
+        """The same for who has the pieces pushed at him: write to what this returns, finish it."""
+        return self._maker.receive(compression, expected_diff_id, expected_blob, source)
 
     def commit(self, upper: str) -> LayerInfo:
         """Store what an overlay's upper directory holds as a layer."""
@@ -132,8 +110,10 @@ class Layers:
 
     # -- going out
 
-    def open_tar(self, diff_id: Digest) -> LayerTar:
+    def open_tar(self, diff_id: Digest) -> "LayerTar":
         """The exact tar the layer came as."""
+        from .layertar import LayerTar
+
         row = self._row(diff_id)
         whole: tuple[Form, ...] = ("tar", "erofs")
         form = next(form for form in whole if ("", form) in row.files)

@@ -4,7 +4,7 @@ Bytes first, then the name, then the row: whatever stops in between leaves garba
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
 from ..errors import CorruptData
@@ -38,50 +38,30 @@ class Maker:
         self._backend = backend
         self._scratch = scratch
 
-    def ingest(
+    def receive(
         self,
-        pieces: Iterable[bytes],
         compression: str,
-        expected_diff_id: Digest | None,
-        expected_blob: Descriptor | None,
-        source: str,
-        on_progress: Callable[[int], None] | None,
-    ) -> LayerInfo:
-        """See `Layers.ingest`."""
-        inflater = Inflater(compression)
-        blob_algorithm = expected_blob.digest.algorithm if expected_blob else "sha256"
-        tar_algorithm = expected_diff_id.algorithm if expected_diff_id else "sha256"
-        limit = expected_blob.size_bytes if expected_blob else None
-        same = not compression and blob_algorithm == tar_algorithm
-        with LayerSink(
-            make_directory(self._directory),
-            tar_algorithm=tar_algorithm,
-            blob_algorithm=None if same else blob_algorithm,
-        ) as sink:
-            for piece in pieces:
-                sink.blob(piece)
-                if limit is not None and sink.blob_size > limit:
-                    break
-                for tar_piece in inflater.feed(piece):
-                    sink.write(tar_piece)
-                if on_progress is not None:
-                    on_progress(sink.blob_size)
-            _check_size(sink.blob_size, expected_blob)
-            inflater.finish()
-            contents = sink.finish()
-            _check_digests(contents, expected_diff_id, expected_blob)
-            blob = KnownBlob(expected_blob, source) if expected_blob else None
-            self._keep(sink, contents, blob)
-        return LayerInfo(*contents[:4])
+        expected_diff_id: Digest | None = None,
+        expected_blob: Descriptor | None = None,
+        source: str = "",
+    ) -> "Incoming":
+        """A layer whose blob will be written to it; see `Layers.ingest`."""
+        return Incoming(self, compression, expected_diff_id, expected_blob, source)
+
+    def new_sink(
+        self, tar_algorithm: str = "sha256", blob_algorithm: str | None = None
+    ) -> LayerSink:
+        directory = make_directory(self._directory)
+        return LayerSink(directory, tar_algorithm=tar_algorithm, blob_algorithm=blob_algorithm)
 
     def commit(self, upper: str) -> LayerInfo:
         """See `Layers.commit`."""
         upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with LayerSink(make_directory(self._directory)) as sink:
+            with self.new_sink() as sink:
                 diff.write_layer(upper_fd, sink.write)
                 contents = sink.finish()
-                self._keep(sink, contents, None)
+                self.keep(sink, contents, None)
         finally:
             os.close(upper_fd)
         return LayerInfo(*contents[:4])
@@ -122,7 +102,7 @@ class Maker:
         form: Form = "tar" if ("", "tar") in row.files else "erofs"
         return f"{self._directory}/{file_name(row.diff_id, '', form)}"
 
-    def _keep(self, sink: LayerSink, contents: Contents, blob: KnownBlob | None) -> None:
+    def keep(self, sink: LayerSink, contents: Contents, blob: KnownBlob | None) -> None:
         """Give the finished file its name, then its row."""
         diff_id, tree = contents.diff_id, contents.tree
         if self._rows.load([diff_id]):
@@ -179,6 +159,65 @@ class Maker:
             self._rows.add_file(diff_id, parent, "directory", "", opaque=tree.root.opaque)
 
 
+class Incoming:
+    """One layer on its way in. A context manager: what is not finished is gone."""
+
+    def __init__(
+        self,
+        maker: Maker,
+        compression: str,
+        diff_id: Digest | None,
+        blob: Descriptor | None,
+        source: str,
+    ) -> None:
+        self._maker = maker
+        self._diff_id = diff_id
+        self._blob = blob
+        self._source = source
+        self._inflater = Inflater(compression)
+        blob_algorithm = blob.digest.algorithm if blob else "sha256"
+        tar_algorithm = diff_id.algorithm if diff_id else "sha256"
+        same = not compression and blob_algorithm == tar_algorithm
+        self._sink = maker.new_sink(tar_algorithm, None if same else blob_algorithm)
+
+    @property
+    def received(self) -> int:
+        """Bytes of the blob so far."""
+        return self._sink.blob_size
+
+    def write(self, piece: bytes) -> None:
+        """The next bytes of the blob."""
+        self._sink.blob(piece)
+        if self._blob is not None and self.received > self._blob.size_bytes:
+            raise CorruptData(
+                f"layer blob {self._blob.digest} is longer than {self._blob.size_bytes} bytes"
+            )
+        for tar_piece in self._inflater.feed(piece):
+            self._sink.write(tar_piece)
+
+    def finish(self) -> LayerInfo:
+        """Check and keep the layer."""
+        blob = self._blob
+        if blob is not None and self.received < blob.size_bytes:
+            raise CorruptData(
+                f"layer blob {blob.digest} is cut off at {self.received} of {blob.size_bytes} bytes"
+            )
+        self._inflater.finish()
+        contents = self._sink.finish()
+        _check_digests(contents, self._diff_id, blob)
+        self._maker.keep(self._sink, contents, KnownBlob(blob, self._source) if blob else None)
+        return LayerInfo(*contents[:4])
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def _index(pieces: Iterable[bytes], resolve: ResolveLower) -> LayerTree:
     index, tree = TarIndex(require_end=False), LayerTree(resolve)
     for piece in pieces:
@@ -186,12 +225,6 @@ def _index(pieces: Iterable[bytes], resolve: ResolveLower) -> LayerTree:
             tree.add(entry)
     index.finish()
     return tree
-
-
-def _check_size(found: int, blob: Descriptor | None) -> None:
-    if blob is not None and found != blob.size_bytes:
-        how = "longer than" if found > blob.size_bytes else f"cut off at {found} of"
-        raise CorruptData(f"layer blob {blob.digest} is {how} {blob.size_bytes} bytes")
 
 
 def _check_digests(contents: Contents, diff_id: Digest | None, blob: Descriptor | None) -> None:

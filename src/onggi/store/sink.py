@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from types import TracebackType
 from typing import NamedTuple
 
 from ..errors import CorruptData
@@ -63,14 +62,15 @@ class LayerSink:
     def __enter__(self) -> "LayerSink":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The file vanishes unless it has been given a name. Idempotent."""
         self._hashes.close()
-        os.close(self.fd)
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def blob(self, piece: bytes) -> None:
         """The next bytes of the compressed blob."""

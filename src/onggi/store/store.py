@@ -1,5 +1,8 @@
 """The store: one object that wires its parts. Cheap to make; opens nothing until it is used."""
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from .backend import Backend, Kind
 from .ballast import Ballast
 from .buildcache import BuildCache
@@ -14,6 +17,9 @@ from .lock import Hold, Lock
 from .networks import Networks
 from .scratch import Scratch
 from .volumes import Volumes
+
+if TYPE_CHECKING:
+    from .archive import Archive
 
 
 class Store:
@@ -38,6 +44,13 @@ class Store:
         self.networks = Networks(self.db)
         self.volumes = Volumes(self.db)
         self.cache = BuildCache(self.db)
+
+    @cached_property
+    def archive(self) -> "Archive":
+        """Images as files: `save` and `load`."""
+        from .archive import Archive
+
+        return Archive(self.images, self.layers)
 
     def shared(self) -> Hold:
         """Keep garbage collection away while what no row names yet is in use."""
