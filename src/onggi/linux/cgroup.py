@@ -122,12 +122,13 @@ class Cgroup:
         from . import cgroup1, cgroup2
 
         self.layout = host_layout() if layout is None else layout
-        controllers = any(not name.startswith("name=") for name, _ in self.layout.v1)
+        controllers = any(not kind.startswith("name=") for kind, _ in self.layout.v1)
         self.version = 1 if controllers else 2 if self.layout.v2 else 0
+        self.path = f"{parent}/{name}".strip("/")  # below each hierarchy's root
         self._group: cgroup1.Group | cgroup2.Group = (
-            cgroup1.Group(self.layout.v1, f"{parent}/{name}")
+            cgroup1.Group(self.layout.v1, self.path)
             if self.version != 2
-            else cgroup2.Group(self.layout.v2, f"{parent}/{name}")
+            else cgroup2.Group(self.layout.v2, self.path)
         )
 
     def create(
@@ -187,6 +188,9 @@ class Cgroup:
 
     def thaw(self) -> None:
         self._group.thaw()
+
+    def frozen(self) -> bool:
+        return self._group.frozen()
 
     def kill_all(self) -> None:
         """SIGKILL to every process, also to those that fork meanwhile. Does not wait."""

@@ -146,6 +146,10 @@ class Group:
             except FileNotFoundError:
                 pass
 
+    def frozen(self) -> bool:
+        path = self._freezer()
+        return path is not None and read(path).strip() in ("FROZEN", "FREEZING")
+
     def _freezer(self) -> str | None:
         directory = self._directories.get("freezer")
         return f"{directory}/freezer.state" if directory else None

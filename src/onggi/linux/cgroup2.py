@@ -134,6 +134,9 @@ class Group:
         except FileNotFoundError:
             pass
 
+    def frozen(self) -> bool:
+        return read(f"{self._directory}/cgroup.freeze").strip() == "1"
+
 
 def _enable(directory: str, controller: str) -> None:
     """EBUSY and ENOENT: the group has processes of its own (we run in a container) or the

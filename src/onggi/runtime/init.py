@@ -13,7 +13,7 @@ from ..linux import mount, namespace, process
 from ..linux.cgroup import Cgroup
 from . import become, child, guard, handshake, reaper, rootfs
 from .child import Started
-from .plan import InitPlan, Namespace, check_sysctl
+from .plan import InitPlan, Namespace
 from .stdio import Streams
 
 
@@ -182,9 +182,8 @@ def _child(
     become.set_oom_score(plan.process.oom_score_adj)
     step.name = "set up the root filesystem"
     tree = rootfs.build(plan, cgroup, streams.devpts_fd, streams.terminal_name)
-    step.name = "set names and sysctls"
+    step.name = "set names"
     _set_names(plan)
-    _write_sysctls(plan, tree)
     if plan.make_cwd:
         _make_working_directory(tree, plan.process.cwd)
     if plan.read_only:
@@ -222,11 +221,3 @@ def _set_names(plan: InitPlan) -> None:
         namespace.sethostname(plan.hostname)
     if plan.domainname:
         namespace.setdomainname(plan.domainname)
-
-
-def _write_sysctls(plan: InitPlan, tree: rootfs.Tree) -> None:
-    """Through the container's own proc mount by descriptor, and only what its namespaces own."""
-    new = frozenset(wanted.kind for wanted in plan.namespaces if wanted.is_new)
-    for key, value in plan.sysctls:
-        path, text = check_sysctl(key, value, new)
-        tree.write_proc(f"sys/{path}", text)

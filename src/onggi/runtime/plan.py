@@ -198,6 +198,9 @@ _IGNORED = frozenset(
     ("defaults", "async", "remount", "nofail", "_netdev", "z", "Z", "U", "copy", "nocopy",
      "cached", "delegated", "consistent", "tmpcopyup", "notmpcopyup")
 )  # fmt: skip
+FILE_SYSTEM_WORDS = frozenset(
+    (*_ATTRIBUTES, *_PROPAGATION, *(f"r{word}" for word in _PROPAGATION), "bind", "rbind")
+)
 
 
 def parse_options(words: tuple[str, ...]) -> MountOptions:

@@ -20,6 +20,7 @@ from .plan import (
     InitPlan,
     MountOptions,
     PlanMount,
+    check_sysctl,
     parse_options,
 )
 
@@ -167,12 +168,21 @@ def build(plan: InitPlan, cgroup: Cgroup | None, devpts_fd: int, terminal: str |
     _make_devices(tree, plan)
     if terminal is not None:
         _bind_console(tree, terminal)
+    _write_sysctls(plan, tree)  # before /proc/sys becomes read-only
     for path in plan.read_only_paths:
         _make_read_only(tree, path)
     for path in plan.masked_paths:
         _cover(tree, path, mask)
     os.close(mask)
     return tree
+
+
+def _write_sysctls(plan: InitPlan, tree: Tree) -> None:
+    """Through the container's own proc mount by descriptor, and only what its namespaces own."""
+    new = frozenset(wanted.kind for wanted in plan.namespaces if wanted.is_new)
+    for key, value in plan.sysctls:
+        path, text = check_sysctl(key, value, new)
+        tree.write_proc(f"sys/{path}", text)
 
 
 def failed(wanted: PlanMount, error: OSError) -> MountFailed:
