@@ -18,11 +18,13 @@ _PUSH_BYTES = frozenset(("Pushing",))
 _STEPS = frozenset(("Downloading", "Extracting", "Pushing", "Loading layer"))
 
 
-def reporter(session: Session, out: Output, *, quiet: bool = False, missing: str = "") -> Report:
+def reporter(
+    session: Session, out: Output, *, quiet: bool = False, plain: bool = False, missing: str = ""
+) -> Report:
     """A callback for the engine. `missing` names the image that `run` did not find here."""
     if quiet:
         return ignore
-    drawn = out.is_terminal() and session.environ.get("TERM", "dumb") != "dumb"
+    drawn = not plain and out.is_terminal() and session.environ.get("TERM", "dumb") != "dumb"
     return Bars(out, drawn, missing)
 
 

@@ -174,9 +174,7 @@ def rmi(session: Session, values: Values, arguments: list[str]) -> int:
     code = 0
     for name in arguments:
         try:
-            done = session.engine.images.remove(
-                name, force=values.on("force"), no_prune=values.on("no-prune")
-            )
+            done = session.engine.images.remove(name, force=values.on("force"))
         except OnggiError as error:
             if isinstance(error, NotFound) and values.on("force"):
                 session.err.line(f"Error response from daemon: {error.message}")
@@ -266,9 +264,8 @@ RMI = Command(
     flags=flag_table(
         """
   -f, --force              Force removal of the image
-      --no-prune           Do not delete untagged parents
 """,
-        "platform:strings",
+        "no-prune platform:strings",
     ),
     least=1,
     most=-1,

@@ -2,10 +2,10 @@
 
 import os
 
-from ...errors import OnggiError
+from ..bars import reporter
 from ..command import Command
 from ..flags import Values, flag_table
-from ..session import CommandError, Session, refusal
+from ..session import Session, refusal
 from ..tty import read_secret
 
 HUB = "https://index.docker.io/v1/"
@@ -30,13 +30,8 @@ def login(session: Session, values: Values, arguments: list[str]) -> int:
         raise refusal("Error: username is required")
     if not password:
         raise refusal("Error: Password Required")
-    try:
-        said = session.engine.images.login(server, user, password)
-    except OnggiError as error:
-        raise CommandError(
-            f"Error response from daemon: {error.message}", hint=error.hint
-        ) from None
-    session.out.line(said or "Login Succeeded")
+    session.engine.images.login(server, user, password, reporter(session, session.err))
+    session.out.line("Login Succeeded")
     return 0
 
 

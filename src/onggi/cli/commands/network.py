@@ -15,7 +15,7 @@ HEADERS = {
 
 
 def ls(session: Session, values: Values, arguments: list[str]) -> int:
-    found = select(session.engine.networks.list(), filters_of(values.many("filter")))
+    found = select(list(session.engine.networks.list()), filters_of(values.many("filter")))
     trunc = not values.on("no-trunc")
     if values.on("quiet") and not values.text("format"):
         for network in found:

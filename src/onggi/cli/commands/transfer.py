@@ -35,9 +35,6 @@ def pull(session: Session, values: Values, arguments: list[str]) -> int:
     name = checked_reference(arguments[0])
     if values.on("all-tags") and has_tag(name):
         raise refusal("tag can't be used with --all-tags/-a")
-    reference = parse_reference(name)
-    if not values.on("all-tags") and not has_tag(name) and not values.on("quiet"):
-        session.out.line(f"Using default tag: {reference.tag}")
     report = reporter(session, session.out, quiet=values.on("quiet"))
     session.engine.images.pull(
         name,
@@ -56,10 +53,6 @@ def push(session: Session, values: Values, arguments: list[str]) -> int:
     if values.on("all-tags") and reference.tag:
         raise refusal("tag can't be used with --all-tags/-a")
     quiet = values.on("quiet")
-    if not values.on("all-tags") and not reference.tag and not quiet:
-        session.out.line("Using default tag: latest")
-    if not quiet:
-        session.out.line(f"The push refers to repository [{reference.name}]")
     session.engine.images.push(
         name,
         report=reporter(session, session.out, quiet=quiet),
@@ -143,10 +136,10 @@ def import_(session: Session, values: Values, arguments: list[str]) -> int:
         raise NotSupportedYet("import from a URL is not supported yet: download it first")
     with read_from(source) as stream:
         digest = session.engine.images.import_(
-            stream,
-            ref=name,
-            changes=values.many("change"),
-            message=values.text("message"),
+            stream.read,
+            name,
+            values.many("change"),
+            values.text("message"),
             platform=values.text("platform"),
         )
     session.out.line(str(digest))

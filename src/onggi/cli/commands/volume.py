@@ -43,7 +43,7 @@ def ls(session: Session, values: Values, arguments: list[str]) -> int:
 
 def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
     volumes = session.engine.volumes
-    found = volumes.list()
+    found = list(volumes.list())
     for name, texts in filters.items():
         match name:
             case "name":

@@ -1,0 +1,177 @@
+"""`build`."""
+
+import os
+import sys
+
+from ...build.service import BuildOptions, build
+from ...errors import InvalidInput
+from ...spec.platform import parse_platform
+from ...spec.reference import parse_reference
+from ...units import parse_size
+from .. import environment, limits, mounts
+from ..command import Command, NotSupportedYet
+from ..flags import Values, flag_table
+from ..session import CommandError, Session, client_side, refusal
+from ..steps import StepLines
+
+MAX_DOCKERFILE = 16 << 20
+
+
+class BadTag(CommandError):
+    exit_code = 125
+
+
+def run(session: Session, values: Values, arguments: list[str]) -> int:
+    options = build_options(session, values, arguments[0])
+    if values.text("iidfile"):
+        remove_old(values.text("iidfile"))
+    lines = StepLines(session, quiet=values.on("quiet"), mode=values.text("progress"))
+    try:
+        result = build(session.engine, options, lines)
+    except BaseException:
+        lines.failed()
+        raise
+    lines.finished(result.image_id, result.tags, result.steps, result.cached_steps)
+    if values.text("iidfile"):
+        with open(values.text("iidfile"), "w", encoding="ascii") as stream:
+            stream.write(str(result.image_id))
+    return 0
+
+
+def build_options(session: Session, values: Values, context: str) -> BuildOptions:
+    if values.text("progress") not in ("auto", "plain", "tty", "quiet", "rawjson"):
+        raise refusal(f"invalid progress mode {values.text('progress')}")
+    for name in ("rm", "disable-content-trust"):
+        if not values.on(name):
+            raise NotSupportedYet(f"flag --{name}=false is not supported yet")
+    dockerfile, text = values.text("file"), None
+    if dockerfile == "-":
+        text = stdin_text()
+    elif dockerfile:
+        dockerfile = os.path.join(os.getcwd(), dockerfile)
+    if values.given("platform"):
+        try:
+            parse_platform(values.text("platform"))
+        except InvalidInput as error:
+            raise client_side(error) from error
+    return BuildOptions(
+        context_dir=context_directory(context, needs_stdin=dockerfile == "-"),
+        dockerfile=dockerfile,
+        dockerfile_text=text,
+        tags=tuple(checked_tag(name) for name in values.many("tag")),
+        build_args=build_arguments(session, values.many("build-arg")),
+        no_cache=values.on("no-cache"),
+        target=values.text("target"),
+        pull=values.on("pull"),
+        labels=environment.labels((), values.many("label")),
+        platform=values.text("platform"),
+        network_mode=network_mode(values.text("network")),
+        volumes=tuple(mounts.parse_volume(spec, os.getcwd()) for spec in values.many("volume")),
+        extra_hosts=tuple(limits.parse_extra_host(text_) for text_ in values.many("add-host")),
+        shm_bytes=parse_size(values.text("shm-size") or "0") or 64 << 20,
+    )
+
+
+def context_directory(context: str, *, needs_stdin: bool) -> str:
+    """The folder that is sent. An archive on stdin or a URL is not there yet."""
+    if context == "-":
+        if needs_stdin:
+            raise refusal("invalid argument: can't use stdin for both build context and dockerfile")
+        raise NotSupportedYet("a build context on stdin is not supported yet: give a folder")
+    if context.startswith(("http://", "https://", "git://", "git@", "github.com/", "ssh://")):
+        raise NotSupportedYet("a build context from a URL is not supported yet: give a folder")
+    path = os.path.join(os.getcwd(), context)
+    if not os.path.exists(path):
+        raise refusal(f'unable to prepare context: path "{context}" not found')
+    if not os.path.isdir(path):
+        raise refusal(
+            f"unable to prepare context: {context} is not a directory",
+            f"the context is a folder; a Dockerfile is named with -f: onggi build -f {context} .",
+        )
+    return os.path.normpath(path)
+
+
+def stdin_text() -> bytes:
+    text = sys.stdin.buffer.read(MAX_DOCKERFILE + 1)
+    if len(text) > MAX_DOCKERFILE:
+        raise refusal("the Dockerfile on stdin is larger than 16 MiB")
+    return text
+
+
+def checked_tag(name: str) -> str:
+    try:
+        reference = parse_reference(name)
+    except InvalidInput as error:
+        raise BadTag(
+            f'invalid argument "{name}" for "-t, --tag" flag: {error.message}', hint=error.hint
+        ) from error
+    if reference.digest is not None:
+        raise BadTag(f'invalid argument "{name}" for "-t, --tag" flag: a tag has no digest')
+    return name
+
+
+def build_arguments(session: Session, given: list[str]) -> dict[str, str | None]:
+    """`K=V`; a bare K takes the caller's variable, or else the Dockerfile's default."""
+    found: dict[str, str | None] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if equals:
+            found[name] = value
+        elif name in session.environ:
+            found[name] = session.environ[name]
+        else:
+            found[name] = None
+    return found
+
+
+def network_mode(text: str) -> str:
+    return "bridge" if text in ("", "default") else text
+
+
+def remove_old(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+BUILD = Command(
+    usage="[OPTIONS] PATH | URL | -",
+    summary="Build an image from a Dockerfile",
+    run=run,
+    flags=flag_table(
+        """
+      --add-host list            Add a custom host-to-IP mapping ("host:ip")
+      --build-arg list           Set build-time variables
+      --disable-content-trust    Skip image verification (default true)
+  -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
+      --force-rm                 Always remove intermediate containers
+      --iidfile string           Write the image ID to the file
+      --label list               Set metadata for an image
+      --network string           Set the networking mode for the RUN instructions during build
+                                 (default "default")
+      --no-cache                 Do not use cache when building the image
+      --platform string          Set platform if server is multi-platform capable
+      --progress string          Set type of progress output ("auto", "plain", "tty")
+                                 (default "auto")
+      --pull                     Always attempt to pull a newer version of the image
+  -q, --quiet                    Suppress the build output and print image ID on success
+      --rm                       Remove intermediate containers after a successful build (default
+                                 true)
+      --shm-size bytes           Size of "/dev/shm"
+  -t, --tag list                 Name and optionally a tag in the "name:tag" format
+      --target string            Set the target build stage to build.
+  -v, --volume list              Bind mount a volume while RUN instructions are executed
+""",
+        "allow:list annotation:list attest:list build-context:list builder:string "
+        "cache-from:strings cache-to:list call:string cgroup-parent:string check compress "
+        "cpu-period:int cpu-quota:int c/cpu-shares:int cpuset-cpus:string cpuset-mems:string "
+        "isolation:string load m/memory:bytes memory-swap:bytes metadata-file:string "
+        "no-cache-filter:list o/output:list provenance:string push sbom:string secret:list "
+        "security-opt:strings squash ssh:list ulimit:ulimit",
+    ),
+    least=1,
+    most=1,
+    checks={"label": environment.check_label, "add-host": limits.parse_extra_host},
+    aliases=("image build", "build", "builder build"),
+)
