@@ -1,6 +1,5 @@
 """The client against Debian's docker-registry, with skopeo as the other one who speaks to it."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -19,8 +18,8 @@ from onggi.registry.client import Registry
 from onggi.registry.config import HostSettings, Settings
 from onggi.registry.credentials import Credentials
 from onggi.registry.manifests import write_manifest
-from onggi.registry.pulling import Pulled, PullLayer
-from onggi.registry.pushing import Known, Pushed, PushImage, PushLayer
+from onggi.registry.pulling import Pulled
+from onggi.registry.pushing import Known, Pushed, PushImage
 from onggi.registry.session import Patience
 from onggi.spec.digest import Digest
 from onggi.spec.image import (
@@ -33,6 +32,7 @@ from onggi.spec.image import (
 )
 from onggi.spec.platform import Platform
 from onggi.spec.reference import parse_reference
+from registry_images import Memory, image_of
 from registry_server import RegistryServer, needs_registry, registry_server
 
 pytestmark = needs_registry
@@ -49,40 +49,6 @@ def tar_of(**files: bytes) -> bytes:
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
-
-
-def layer_of(tar: bytes, *known: Known) -> PushLayer:
-    blob = gzip.compress(tar, 1, mtime=0)
-    digest = Digest.of(blob)
-
-    def pieces() -> Iterator[bytes]:
-        view = memoryview(blob)
-        return (bytes(view[i : i + 65536]) for i in range(0, len(blob), 65536))
-
-    return PushLayer(Digest.of(tar), "gzip", known, lambda: (digest, len(blob), pieces))
-
-
-def image_of(*tars: bytes, manifest: bytes | None = None, known: Known | None = None) -> PushImage:
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [Digest.of(tar) for tar in tars]},
-    }
-    layers = tuple(layer_of(tar, *([known] if known else [])) for tar in tars)
-    return PushImage(json.dumps(config).encode(), manifest, layers)
-
-
-class Memory:
-    def __init__(self) -> None:
-        self.layers: dict[Digest, bytes] = {}
-
-    def has(self, diff_id: Digest) -> bool:
-        return diff_id in self.layers
-
-    def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
-        data = b"".join(chunks)
-        self.layers[layer.diff_id] = gzip.decompress(data) if layer.compression else data
 
 
 class Client:

@@ -108,19 +108,21 @@ class Credentials:
             return {}
         except OSError as error:
             raise InvalidInput(f"cannot read {self.path}: {error.strerror}") from error
-        with open(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
                 raise InvalidInput(f"{self.path} is not a config file of at most {MAX_BYTES} bytes")
-            data = file.read(MAX_BYTES)
+            data = os.read(descriptor, MAX_BYTES)
+        finally:
+            os.close(descriptor)
         try:
             document = json.loads(data) if data.strip() else {}
         except (ValueError, RecursionError) as error:
             raise InvalidInput(f"error loading config file: {self.path}: {error}") from error
-        if not isinstance(document, dict) or not isinstance(document.get("auths") or {}, dict):
-            raise InvalidInput(f"error loading config file: {self.path}: not docker's format")
-        if document.get("auths") is None:
+        if isinstance(document, dict) and document.get("auths") is None:
             document.pop("auths", None)
+        if not isinstance(document, dict) or not isinstance(document.get("auths", {}), dict):
+            raise InvalidInput(f"error loading config file: {self.path}: not docker's format")
         self._check_mode(status, document)
         return document
 

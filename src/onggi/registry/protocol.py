@@ -27,7 +27,7 @@ _VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,19})", re.ASCII)
 _LINK = re.compile(r'<([^<>]{1,4096})>\s*;\s*rel="?next"?', re.ASCII)
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,40}", re.ASCII)
 _NUMERIC_HOST = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}\.?", re.ASCII)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -329,9 +329,7 @@ def retry_after_s(value: str, now_s: float) -> float | None:
     """Seconds of a Retry-After header, at most two minutes; None when absent or unreadable."""
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return min(float(value), MAX_RETRY_AFTER_S)
-    if not value or value.isdigit():
-        return MAX_RETRY_AFTER_S if value else None
+        return min(float(value[:10]), MAX_RETRY_AFTER_S)
     from email.utils import parsedate_to_datetime  # rare, and 20 ms to import
 
     try:

@@ -159,7 +159,7 @@ class Session:
     def _learn(self, response: Response) -> None:
         if response.status == 401:
             challenges = protocol.parse_challenges(response.headers.get("WWW-Authenticate", ""))
-            self._challenge = protocol.choose_challenge(challenges)
+            self._challenge = protocol.choose_challenge(challenges) or self._challenge
 
     def request(
         self,

@@ -22,29 +22,17 @@ from onggi.progress import Event, Layer
 from onggi.registry.client import Registry
 from onggi.registry.config import HostSettings, Settings
 from onggi.registry.credentials import Credentials
-from onggi.registry.pulling import Pulled, PullLayer
+from onggi.registry.pulling import Pulled
 from onggi.registry.session import Patience
 from onggi.registry.transport import Timeouts
 from onggi.spec.digest import Digest
 from onggi.spec.platform import Platform
 from onggi.spec.reference import parse_reference
+from registry_images import Memory
 
 AMD64 = Platform("linux", "amd64")
 QUICK = Patience(attempts=5, first_s=0.001, longest_s=0.004)
 LAYERS = [os.urandom(200_000), b"small layer" * 10]
-
-
-class Memory:
-    """A sink that keeps layers in memory."""
-
-    def __init__(self) -> None:
-        self.layers: dict[Digest, bytes] = {}
-
-    def has(self, diff_id: Digest) -> bool:
-        return diff_id in self.layers
-
-    def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
-        self.layers[layer.diff_id] = b"".join(chunks)
 
 
 class Puller:
