@@ -1,24 +1,44 @@
 """Builds an image from a Dockerfile and a context: the entry of the package.
 
-Owns the order of the work (read, parse, plan, solve, tag). Never prints, never runs a process
-itself: RUN is an ephemeral container of `engine`.
+Owns the order of the work: read, choose stages, fetch base images, plan, solve, tag. Never prints,
+never runs a process itself: RUN is an ephemeral container of `engine`.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from ..dockerfile.instructions import Dockerfile, Instruction, read, trigger
 from ..engine.engine import Engine
-from ..errors import Unsupported
-from ..progress import Report
+from ..errors import InvalidInput, NotFound, OnggiError, Unsupported
+from ..progress import Report, Warning
 from ..spec.digest import Digest
+from ..spec.image import MAX_LAYERS, History, ImageConfig, config_document
+from ..spec.jsontext import canonical
 from ..spec.mount import MountRequest
+from ..spec.platform import host_platform, parse_platform
+from ..spec.reference import Reference, parse_reference
+from ..units import format_rfc3339
+from . import inputs
+from .cache import Cache
+from .context import Tree
+from .graph import CONTEXT, Plan
+from .graph_plan import PROXIES, PlanOptions, plan
+from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
+from .solve import Result, Solver
+
+HISTORY_COMMENT = "buildkit.dockerfile.v0"  # what docker's own builder writes; tools look for it
+STDIN = "-"
 
 
 class BuildOptions(NamedTuple):
     """What `docker build` asks.
 
-    `dockerfile` "" means Dockerfile in the context; else a host path, or "-" with the text in
-    `dockerfile_text`. A build arg of None takes its value from the Dockerfile's ARG default (the
-    frontend has already looked in the environment).
+    `context_dir` "" is no context at all. `dockerfile` "" means Dockerfile in the context; else a
+    host path, or "-" with the text in `dockerfile_text`. A build arg of None is as if not given
+    (the frontend has already looked in its environment). `build_contexts` are named directories
+    for COPY --from.
     """
 
     context_dir: str
@@ -35,6 +55,7 @@ class BuildOptions(NamedTuple):
     volumes: tuple[MountRequest, ...] = ()  # bound into every RUN
     extra_hosts: tuple[str, ...] = ()
     shm_bytes: int = 64 << 20
+    build_contexts: dict[str, str] = {}  # noqa: RUF012 - never mutated
 
 
 class BuildResult(NamedTuple):
@@ -47,6 +68,222 @@ class BuildResult(NamedTuple):
 
 
 def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
-    """Build, store and tag. Raises InvalidInput for a bad Dockerfile or context, BuildFailed (exit
-    code 1) when a RUN fails."""
-    raise Unsupported("the builder is being written")
+    """Build, store and tag. Raises InvalidInput for a bad Dockerfile or context and for a RUN that
+    fails, NotFound for a source or image that is not there."""
+    tags = tuple(_tag(text) for text in options.tags)
+    given = {name: value for name, value in options.build_args.items() if value is not None}
+    epoch = _epoch(given)
+    arguments = Arguments(
+        given,
+        options.target,
+        parse_platform(options.platform) if options.platform else host_platform(),
+        host_platform(),
+        tuple(options.build_contexts),
+    )
+    with inputs.context(options.context_dir, inputs.NO_RULES) as tree:
+        file = read(_dockerfile(tree, options))
+        tree.rules = inputs.read_rules(tree, _host_path(options))
+        bases = _Bases(engine, options, report)
+        selection, triggers = _select(file, arguments, bases)
+        made = plan(
+            file,
+            selection,
+            bases.configs,
+            triggers,
+            PlanOptions(
+                arguments, options.labels, options.network_mode, options.volumes,
+                options.extra_hosts, options.shm_bytes, tree.label, epoch,
+            ),
+        )  # fmt: skip
+        for warning in made.warnings:
+            report(Warning(warning))
+        return _make(engine, options, made, _Contexts(tree, options), tags, epoch, report)
+
+
+def _make(
+    engine: Engine,
+    options: BuildOptions,
+    made: Plan,
+    contexts: "_Contexts",
+    tags: tuple[Reference, ...],
+    epoch: int | None,
+    report: Report,
+) -> BuildResult:
+    engine.containers.sweep_steps()
+    cache = Cache(engine.store, fresh=options.no_cache)
+    proxies = {
+        name: value
+        for name, value in options.build_args.items()
+        if value is not None and name.upper() in PROXIES
+    }
+    solver = Solver(engine, made, cache, contexts.open, proxies, report)
+    try:
+        solution = solver.solve()
+        cache.note_use()
+        config = _finished(made, solution.results, epoch)
+        image_id = _store(engine, config, tags)
+    finally:
+        if solver.pinned:
+            engine.store.layers.unpin()
+    names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
+    return BuildResult(image_id, names, len(made.steps), solution.cached_steps)
+
+
+def _finished(made: Plan, results: dict[int, Result], epoch: int | None) -> ImageConfig:
+    """The configuration with its layers, and each history entry with the time its layer was made,
+    so that a build from the cache gives the same image."""
+    layers = results[made.result].layers
+    if len(layers) > MAX_LAYERS:
+        raise InvalidInput(
+            f"the image would have {len(layers)} layers, more than {MAX_LAYERS}",
+            hint="join RUN lines with && or build in stages and COPY --from the result",
+        )
+    config = made.config
+    created = config.created or format_rfc3339(1)
+    entries = []
+    for index in made.history:
+        step = made.steps[index]
+        result = results[step.vertex]
+        if result.created_ns:
+            created = format_rfc3339(result.created_ns)
+        if epoch is not None:
+            created = format_rfc3339(epoch * 10**9)
+        empty = not (step.makes and result.diff_id)
+        entries.append(History(created, step.created_by, HISTORY_COMMENT, "", empty))
+    history = (*config.history, *entries)
+    return config._replace(created=created, diff_ids=layers, history=history)
+
+
+def _store(engine: Engine, config: ImageConfig, tags: tuple[Reference, ...]) -> Digest:
+    """Add the image; a build from the cache gives one that is there, with its tags."""
+    document = canonical(config_document(config))
+    image_id = Digest.of(document)
+    names = {f"{tag.name}:{tag.tag}" for tag in tags}
+    try:
+        if names <= set(engine.store.images.get(image_id).tags):
+            return image_id
+    except NotFound:
+        pass
+    return engine.store.images.add(document, tags=tags).id
+
+
+def _tag(text: str) -> Reference:
+    reference = parse_reference(text)
+    if reference.digest is not None:
+        raise InvalidInput(f"invalid tag {text!r}: a tag cannot have a digest")
+    return reference
+
+
+def _epoch(given: dict[str, str]) -> int | None:
+    """SOURCE_DATE_EPOCH, as a build argument."""
+    text = given.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 11):
+        raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {text[:40]!r} is not a number of seconds")
+    return int(text)
+
+
+def _host_path(options: BuildOptions) -> str:
+    return "" if options.dockerfile == STDIN else options.dockerfile
+
+
+def _dockerfile(tree: Tree, options: BuildOptions) -> bytes:
+    if options.context_dir == STDIN:
+        raise Unsupported(
+            "a build context from stdin is not supported yet",
+            hint="unpack it and give the folder; a Dockerfile alone can come with -f -",
+        )
+    if options.dockerfile_text is not None:
+        if not options.dockerfile_text.strip():
+            raise InvalidInput("the Dockerfile cannot be empty")
+        return options.dockerfile_text
+    return inputs.read_dockerfile(tree, options.dockerfile)
+
+
+class _Contexts:
+    """The build context and the named ones, opened when a COPY reads them."""
+
+    def __init__(self, main: Tree, options: BuildOptions) -> None:
+        self.main = main
+        self.named = options.build_contexts
+
+    @contextmanager
+    def open(self, origin: str) -> Iterator[Tree]:
+        if origin == CONTEXT:
+            yield self.main
+            return
+        path = self.named[origin.partition(":")[2]]
+        if "://" in path:
+            raise Unsupported(f"build context {path}: only folders are supported yet")
+        with inputs.context(path, inputs.NO_RULES) as tree:
+            tree.rules = inputs.read_rules(tree, os.path.join(path, "Dockerfile"))
+            yield tree
+
+
+class _Bases:
+    """Base images, by what the file calls them; fetched when they are missing or --pull says so."""
+
+    def __init__(self, engine: Engine, options: BuildOptions, report: Report) -> None:
+        self.engine = engine
+        self.options = options
+        self.report = report
+        self.configs: dict[ImageWanted, ImageConfig] = {}
+
+    def fetch(self, wanted: ImageWanted) -> ImageConfig:
+        known = self.configs.get(wanted)
+        if known is None:
+            known = self.configs[wanted] = self._fetch(wanted)
+        return known
+
+    def _fetch(self, wanted: ImageWanted) -> ImageConfig:
+        images = self.engine.images
+        try:
+            if not self.options.pull:
+                config = images.get(wanted.reference).config
+                if config.platform.matches(wanted.platform):
+                    return config
+        except NotFound:
+            pass
+        except InvalidInput as error:
+            raise self._told(wanted, error) from error
+        try:
+            platform = str(wanted.platform)
+            return images.pull(wanted.reference, platform=platform, report=self.report).config
+        except OnggiError as error:
+            raise self._told(wanted, error) from error
+
+    def _told(self, wanted: ImageWanted, error: OnggiError) -> OnggiError:
+        place = f"  line {wanted.at.line} | {wanted.at.text[:160]}"
+        return type(error)(f"{error.message}\n{place}", hint=error.hint)
+
+
+Triggers = dict[int, tuple[Instruction, ...]]
+
+
+def _select(file: Dockerfile, arguments: Arguments, bases: _Bases) -> tuple[Selection, Triggers]:
+    """The stages and images that are needed. An image's ONBUILD lines may need more of both, so
+    look again until nothing is new."""
+    triggers: Triggers = {}
+    while True:
+        selection = select(file, arguments, triggers)
+        for wanted in selection.images:
+            bases.fetch(wanted)
+        found = {index: _triggers(file, selection, bases, index) for index in selection.needed}
+        found = {index: lines for index, lines in found.items() if lines}
+        if found == triggers:
+            return selection, triggers
+        triggers = found
+
+
+def _triggers(
+    file: Dockerfile, selection: Selection, bases: _Bases, index: int
+) -> tuple[Instruction, ...]:
+    base, line = selection.bases[index], file.stages[index].base.at.line
+    if base.stage is not None:
+        texts = stage_triggers(file.stages[base.stage])
+    elif base.image is not None:
+        texts = bases.fetch(base.image).on_build
+    else:
+        texts = ()
+    return tuple(trigger(text, line) for text in texts)

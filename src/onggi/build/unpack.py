@@ -39,9 +39,15 @@ def unpack(
 
 
 def _pieces(fd: int) -> Iterator[bytes]:
+    """The tar, its first piece record by record: an error after the first member is an error of
+    the archive, one before it says that there is no archive."""
     head = os.pread(fd, 6, 0)
     chunks = iter(lambda: os.read(fd, _PIECE), b"")
-    return inflate(chunks, kind=detect(head), allow=ARCHIVE_KINDS)
+    pieces = inflate(chunks, kind=detect(head), allow=ARCHIVE_KINDS)
+    first = next(pieces, b"")
+    for at in range(0, len(first), tarindex.RECORD):
+        yield first[at : at + tarindex.RECORD]
+    yield from pieces
 
 
 def _unpacked(
@@ -76,6 +82,8 @@ def _member(
     parent = target.real(f"{base}/{posixpath.dirname(path)}")
     target.directory(parent, entry.mtime_ns)
     path = f"{parent}/{posixpath.basename(path)}".lstrip("/")
+    if entry.kind not in _KINDS:
+        raise InvalidInput(f"ADD: {path[:200]} in the archive is a device node")
     kind = _KINDS[entry.kind]
     hard = entry.kind == tarindex.HARDLINK
     link = os.fsdecode(entry.link)

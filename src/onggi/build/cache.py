@@ -1,0 +1,91 @@
+"""The build cache: what a key is made of, and what is found under it.
+
+A key is a digest over the operation and the *content* of its inputs (the chain of the parent's
+layers, the manifest of the copied files), never over names, times or image ids: a pulled image is
+no candidate, and a rebuilt stage with the same content changes nothing after it (SECURITY D7). The
+inputs are stored with the result so that a miss can be explained.
+"""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+from ..spec.digest import Digest, chain_id
+from ..store.buildcache import CacheRecord
+from ..store.store import Store
+from .graph import CopyOp, Operation, operation_digest, operation_fields
+
+EMPTY = "scratch"
+_TOUCH_AFTER_NS = 3600 * 10**9  # using a record again sooner is not worth a write
+Layers = tuple[Digest, ...]
+
+
+class Hit(NamedTuple):
+    """A result: the stage's layers, the step's own ("" for none), when it was made."""
+
+    layers: Layers
+    diff_id: str
+    created_ns: int
+
+
+def content(layers: Layers) -> str:
+    """The name of a root filesystem by what is in it."""
+    return chain_id(layers) if layers else EMPTY
+
+
+def copy_key(operation: CopyOp, parent: str, manifest: str) -> str:
+    """COPY by content: where the files came from does not matter."""
+    anonymous = operation._replace(sources=(), origin="", excludes=())
+    return operation_digest(anonymous, (parent, manifest))
+
+
+class Cache:
+    """`fresh` (--no-cache): nothing is found, everything is recorded."""
+
+    def __init__(self, store: Store, *, fresh: bool) -> None:
+        self._store = store
+        self._fresh = fresh
+        self._used: list[str] = []
+
+    def lookup(self, key: str) -> Hit | None:
+        if self._fresh:
+            return None
+        record = self._store.cache.lookup(key)
+        if record is None:
+            return None
+        if time.time_ns() - record.last_used_ns > _TOUCH_AFTER_NS:
+            self._used.append(key)
+        layers = tuple(Digest.parse(layer) for layer in record.layers)
+        return Hit(layers, record.diff_id, record.created_ns)
+
+    def record(
+        self,
+        key: str,
+        parent: Layers,
+        diff_id: str,
+        operation: Operation,
+        inputs: dict[str, Any],
+        created_ns: int,
+    ) -> Hit:
+        """Remember what the operation made; `inputs` is for people."""
+        layers = (*parent, Digest(diff_id)) if diff_id else parent
+        told = {"operation": operation_fields(operation), "parent": content(parent), **inputs}
+        self._store.cache.record(
+            CacheRecord(
+                key=key,
+                parent_key=content(parent),
+                diff_id=diff_id,
+                config_json="{}",
+                inputs_json=json.dumps(told, sort_keys=True),
+                created_ns=created_ns,
+                last_used_ns=created_ns,
+                size_bytes=self._store.layers.size(Digest(diff_id)) if diff_id else 0,
+                layers=layers,
+            )
+        )
+        return Hit(layers, diff_id, created_ns)
+
+    def note_use(self) -> None:
+        """Write down which records served, in one transaction."""
+        used, self._used = self._used, []
+        self._store.cache.touch(tuple(used), time.time_ns())
