@@ -7,9 +7,6 @@ frames (skippable ones too), xz and bzip2 streams are one stream; zero padding a
 accepted, anything else after the end is not. Never starts a program, never touches a file.
 """
 
-import bz2
-import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
@@ -186,8 +183,8 @@ class _Bounded:
 class _Zlib:
     """zlib's older interface: the input it could not use comes back as `unconsumed_tail`."""
 
-    def __init__(self) -> None:
-        self._decompressor = zlib.decompressobj(31)
+    def __init__(self, decompressor: Any) -> None:
+        self._decompressor = decompressor
         self.ended = False
         self.rest = b""
 
@@ -243,11 +240,15 @@ def _opener(kind: str) -> tuple[Callable[[], _Member] | None, tuple[type[Excepti
         parameters = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         return lambda: _Zstd(parameters.decompressobj()), (zstandard.ZstdError,)
     if kind == XZ:
+        import lzma
+
         return (
             lambda: _Bounded(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
             (lzma.LZMAError,),
         )
     if kind == BZIP2:
+        import bz2
+
         return lambda: _Bounded(bz2.BZ2Decompressor()), (OSError, ValueError)
     raise Unsupported(f"unknown compression {kind!r}")
 
@@ -256,7 +257,9 @@ def _gzip_opener() -> tuple[Callable[[], _Member], tuple[type[Exception], ...]]:
     try:
         from isal import igzip_lib
     except ImportError:
-        return _Zlib, (zlib.error,)
+        import zlib
+
+        return lambda: _Zlib(zlib.decompressobj(31)), (zlib.error,)
     error: Any = igzip_lib.IsalError  # its stub calls the class an instance
     return (
         lambda: _Bounded(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)),

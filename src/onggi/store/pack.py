@@ -5,10 +5,12 @@ attributes read from open files, no link followed, no device or FIFO ever opened
 a flag: an overlay's upper directory says what it deletes, a plain tree does not.
 """
 
+import errno
 import os
 import stat
 
 from ..errors import InvalidInput
+from ..linux import safefs
 from .tarindex import LIMITS, printable
 from .tarwrite import WHITEOUT_PREFIX, LayerWriter, Xattrs
 
@@ -20,12 +22,17 @@ _UNSUPPORTED = frozenset(("redirect", "metacopy"))  # our mounts switch these of
 
 class Packer:
     """Writes trees to one `LayerWriter`. `overlay`: the tree is an upper directory, to be written
-    with OCI whiteouts. `devices`: write device nodes, else they are refused."""
+    with OCI whiteouts. `devices`: write device nodes, else they are refused. `device`: the st_dev
+    of the only file system to look into; what is mounted in it is written as an empty directory
+    or file, as docker exports mount points."""
 
-    def __init__(self, writer: LayerWriter, *, overlay: bool, devices: bool) -> None:
+    def __init__(
+        self, writer: LayerWriter, *, overlay: bool, devices: bool, device: int | None = None
+    ) -> None:
         self._writer = writer
         self._overlay = overlay
         self._devices = devices
+        self._device = device
         self._links: dict[tuple[int, int], bytes] = {}
 
     def contents(self, directory_fd: int, prefix: bytes, depth: int = 0) -> None:
@@ -63,7 +70,8 @@ class Packer:
         fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
         try:
             self.root(fd, path)
-            self.contents(fd, path + b"/", depth + 1)
+            if self._device is None or os.fstat(fd).st_dev == self._device:
+                self.contents(fd, path + b"/", depth + 1)
         finally:
             os.close(fd)
 
@@ -87,11 +95,23 @@ class Packer:
                     status.st_mtime_ns,
                 )  # fmt: skip
                 return
-        fd = os.open(name, _FILE, dir_fd=directory_fd)
+        try:
+            fd = self._open(directory_fd, name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._writer.file(path, 0, 0o755, 0, 0, status.st_mtime_ns, lambda size: b"")
+            return
         try:
             self.file(fd, path)
         finally:
             os.close(fd)
+
+    def _open(self, directory_fd: int, name: bytes) -> int:
+        if self._device is None:
+            return os.open(name, _FILE, dir_fd=directory_fd)
+        resolve = safefs.RESOLVE_NO_XDEV | safefs.RESOLVE_NO_SYMLINKS | safefs.RESOLVE_BENEATH
+        return safefs.openat2(directory_fd, name, _FILE, 0, resolve)
 
     def file(self, fd: int, path: bytes) -> None:
         """The open regular file `fd` as the member `path`."""

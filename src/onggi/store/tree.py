@@ -31,15 +31,18 @@ def write_tar_of(
     include_root: bool = False,
     follow_link: bool = False,
     exact_times: bool = False,
+    one_filesystem: bool = False,
 ) -> None:
     """`path` under `root_fd`, and all below it, as a tar whose members are named `name`...
 
     With `name` "" a directory's contents stand at the top (`export`), preceded by "./" when
     `include_root`. Links on the way are followed within the root; the last one only when
-    `follow_link`. Raises OSError (ENOENT, ENOTDIR, ELOOP) as open(2) would.
+    `follow_link`. `one_filesystem`: what is mounted below the root is written empty (the /proc of
+    a running container). Raises OSError (ENOENT, ENOTDIR, ELOOP) as open(2) would.
     """
     writer = LayerWriter(write, exact_times=exact_times)
-    packer = Packer(writer, overlay=False, devices=True)
+    device = os.fstat(root_fd).st_dev if one_filesystem else None
+    packer = Packer(writer, overlay=False, devices=True, device=device)
     parent, _, last = path.rstrip("/").rpartition("/")
     if follow_link or last in ("", ".", ".."):
         _pack_resolved(packer, root_fd, path, os.fsencode(name), include_root)
