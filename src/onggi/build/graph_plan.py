@@ -13,7 +13,7 @@ from ..dockerfile import metadata
 from ..dockerfile.expand import expand, expand_words
 from ..dockerfile.lexer import heredoc_header
 from ..dockerfile.parser import Source
-from ..dockerfile.problem import at_line
+from ..dockerfile.problem import at_line, placed
 from ..errors import InvalidInput, OnggiError, Unsupported
 from ..spec.image import ImageConfig, config_document
 from ..spec.mount import MountRequest
@@ -172,10 +172,10 @@ class _Planner:
         except OnggiError as error:
             if error.message.startswith("dockerfile parse error"):
                 raise
-            told = at_line(error.message, item.at.line, item.at.text, hint=error.hint)
-            raise (told if isinstance(error, InvalidInput) else type(error)(
-                told.message, hint=told.hint
-            )) from error  # fmt: skip
+            if isinstance(error, InvalidInput):
+                text = item.at.text
+                raise at_line(error.message, item.at.line, text, hint=error.hint) from error
+            raise placed(error, item.at.line, item.at.text) from error
 
     def evaluate(self, item: df.Instruction, state: StageState) -> StageState:
         if isinstance(item, df.Run):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..dockerfile.instructions import Dockerfile, Instruction, read, trigger
+from ..dockerfile.problem import placed
 from ..engine.engine import Engine
 from ..errors import InvalidInput, NotFound, OnggiError, Unsupported
 from ..progress import Report, Warning
@@ -246,16 +247,12 @@ class _Bases:
         except NotFound:
             pass
         except InvalidInput as error:
-            raise self._told(wanted, error) from error
+            raise placed(error, wanted.at.line, wanted.at.text) from error
         try:
             platform = str(wanted.platform)
             return images.pull(wanted.reference, platform=platform, report=self.report).config
         except OnggiError as error:
-            raise self._told(wanted, error) from error
-
-    def _told(self, wanted: ImageWanted, error: OnggiError) -> OnggiError:
-        place = f"  line {wanted.at.line} | {wanted.at.text[:160]}"
-        return type(error)(f"{error.message}\n{place}", hint=error.hint)
+            raise placed(error, wanted.at.line, wanted.at.text) from error
 
 
 Triggers = dict[int, tuple[Instruction, ...]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from ..dockerfile.problem import SHOWN
+from ..dockerfile.problem import placed
 from ..engine.engine import Engine
 from ..errors import InvalidInput, OnggiError
 from ..progress import Report, StepFinished, StepOutput, StepStarted, Warning
@@ -183,14 +183,8 @@ def _told(step: Step) -> Iterator[None]:
     try:
         yield
     except OnggiError as error:
-        # A missing program is 127 for `run`; a build that fails is 1, whatever failed it.
-        kind = InvalidInput if error.exit_code is not None else type(error)
-        raise kind(f"{error.message}\n{_place(step)}", hint=error.hint) from error
+        raise placed(error, step.at.line, step.text) from error
     except OSError as error:
         keyword = step.text.split(maxsplit=1)[0].upper()
-        raise InvalidInput(f"{keyword} failed: {error}\n{_place(step)}") from error
-
-
-def _place(step: Step) -> str:
-    text = step.text.replace("\n", " ")
-    return f"  line {step.at.line} | {text[:SHOWN]}"
+        failed = InvalidInput(f"{keyword} failed: {error}")
+        raise placed(failed, step.at.line, step.text) from error

@@ -3,7 +3,7 @@
 Owns the wording; decides nothing about what is wrong.
 """
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, OnggiError
 
 SHOWN = 160  # characters of a line worth showing
 
@@ -21,3 +21,15 @@ def at_line(
     width = len(near) if near and near in shown else 1
     caret = " " * (len(prefix) + column) + "^" * width
     return InvalidInput(f"{first}\n{prefix}{shown}\n{caret}", hint=hint)
+
+
+def placed(error: OnggiError, line: int, text: str) -> OnggiError:
+    """The same error, its message followed by the line it happened in. What `run` would answer
+    with an exit code of its own becomes a plain error: a build that fails is 1."""
+    shown = text.replace("\n", " ").replace("\t", " ")[:SHOWN]
+    message = f"{error.message}\n  line {line} | {shown}"
+    if error.exit_code is not None:
+        return InvalidInput(message, hint=error.hint)
+    error.message = message
+    error.args = (message,)
+    return error
