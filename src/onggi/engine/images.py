@@ -209,6 +209,14 @@ class Images:
 
     # -- archives
 
+    def save(self, references: Sequence[str], write: Callable[[bytes], object]) -> None:
+        """One tar of the images and what they are called, readable by docker, podman, skopeo."""
+        self._store.archive.save(references, write)
+
+    def load(self, read: Callable[[int], bytes], report: Report = ignore) -> list[str]:
+        """Store the images of an archive: their names, or ids of those that have none."""
+        return [line.partition(": ")[2] for line in self._store.archive.load(read, report)]
+
     def import_(
         self,
         read: Callable[[int], bytes],

@@ -138,7 +138,9 @@ class Transport:
             raw = pool.request(
                 method, url, headers=headers, body=data, redirect=False, retries=False,
                 preload_content=False, decode_content=False,
-                timeout=urllib3.Timeout(self.timeouts.connect_s, self.timeouts.stall_s),
+                timeout=urllib3.Timeout(
+                    connect=self.timeouts.connect_s, read=self.timeouts.stall_s
+                ),
             )  # fmt: skip
         except (exceptions.HTTPError, OSError, ValueError) as error:
             raise _explain(error, label, parts.netloc) from error
