@@ -23,7 +23,6 @@ _DEAD_BLOBS = (
     " SELECT manifest_digest FROM image WHERE manifest_digest IS NOT NULL)"
 )
 _DEAD_FORMS = "DELETE FROM layer_blob WHERE diff_id NOT IN (SELECT diff_id FROM layer)"
-_SETTLED_LEASES = "DELETE FROM lease WHERE diff_id IN (SELECT diff_id FROM image_layer)"
 
 
 class Collector:
@@ -60,7 +59,7 @@ class Collector:
                     "DELETE FROM lease WHERE pid = ? AND pid_start = ? AND boot_id = ?",
                     (pid, start, boot),
                 )
-        for statement in (_SETTLED_LEASES, _DEAD_LAYERS, _DEAD_BLOBS, _DEAD_FORMS):
+        for statement in (_DEAD_LAYERS, _DEAD_BLOBS, _DEAD_FORMS):
             connection.execute(statement)
 
     def _layer_files(self) -> set[str]:

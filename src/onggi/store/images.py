@@ -12,6 +12,7 @@ from ..spec.reference import Reference, parse_reference
 from .containers import is_hexadecimal
 from .content import Blobs
 from .db import Connection, Database
+from .layerrows import settle
 from .layers import Layers
 from .lock import Lock
 from .removal import Removal, Removed
@@ -64,27 +65,12 @@ class Images:
         """
         parsed = parse_config(config)
         self._layers.mounts(parsed.diff_ids)
-        chains = [chain_id(parsed.diff_ids[: i + 1]) for i in range(len(parsed.diff_ids))]
         with self._lock.shared():
             image_id, _ = self._blobs.put([config])
             manifest_digest = self._blobs.put([manifest])[0] if manifest is not None else None
 
             def work(connection: Connection) -> None:
-                _require_layers(connection, image_id, parsed)
-                connection.execute(
-                    "INSERT INTO image VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                    " manifest_digest = coalesce(excluded.manifest_digest, image.manifest_digest)",
-                    (image_id, manifest_digest, parent, created_ns(parsed.created)),
-                )
-                connection.executemany(
-                    "INSERT OR IGNORE INTO image_layer VALUES (?, ?, ?, ?)",
-                    [
-                        (image_id, position, diff_id, chain)
-                        for position, (diff_id, chain) in enumerate(
-                            zip(parsed.diff_ids, chains, strict=True)
-                        )
-                    ],
-                )
+                _insert(connection, image_id, manifest_digest, parsed, parent)
                 for tag in tags:
                     _set_tag(connection, tag, image_id)
                 connection.executemany(
@@ -248,14 +234,33 @@ def _grouped(rows: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return result
 
 
+def _insert(
+    connection: Connection,
+    image_id: Digest,
+    manifest_digest: Digest | None,
+    config: ImageConfig,
+    parent: str,
+) -> None:
+    """The image and its layers, which it holds from now on."""
+    connection.execute(
+        "INSERT INTO image VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " manifest_digest = coalesce(excluded.manifest_digest, image.manifest_digest)",
+        (image_id, manifest_digest, parent, created_ns(config.created)),
+    )
+    chain: Digest | None = None
+    for position, diff_id in enumerate(config.diff_ids):
+        if not connection.execute("SELECT 1 FROM layer WHERE diff_id = ?", (diff_id,)).fetchone():
+            raise NotFound(f"layer {diff_id} of image {image_id} is not in the store")
+        chain = chain_id((chain, diff_id) if chain else (diff_id,))
+        connection.execute(
+            "INSERT OR IGNORE INTO image_layer VALUES (?, ?, ?, ?)",
+            (image_id, position, diff_id, chain),
+        )
+    settle(connection, config.diff_ids)
+
+
 def _set_tag(connection: Connection, reference: Reference, image_id: str) -> None:
     if not reference.tag:
         raise InvalidInput(f"{reference.familiar} has no tag")
     name = f"{reference.name}:{reference.tag}"
     connection.execute("INSERT OR REPLACE INTO tag VALUES (?, ?)", (name, image_id))
-
-
-def _require_layers(connection: Connection, image_id: str, config: ImageConfig) -> None:
-    for diff_id in config.diff_ids:
-        if not connection.execute("SELECT 1 FROM layer WHERE diff_id = ?", (diff_id,)).fetchone():
-            raise NotFound(f"layer {diff_id} of image {image_id} is not in the store")

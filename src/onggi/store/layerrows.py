@@ -174,6 +174,15 @@ def _hold(connection: Connection, diff_ids: list[Digest]) -> None:
     )
 
 
+def settle(connection: Connection, diff_ids: Iterable[Digest]) -> None:
+    """An image holds these layers now; this process need not."""
+    holder = _holder()
+    connection.executemany(
+        "DELETE FROM lease WHERE pid = ? AND pid_start = ? AND boot_id = ? AND diff_id = ?",
+        [(*holder, diff_id) for diff_id in diff_ids],
+    )
+
+
 def _holder() -> tuple[int, int, str]:
     pid = os.getpid()
     return pid, process.start_time(pid) or 0, process.boot_id()
