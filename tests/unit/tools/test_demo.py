@@ -50,7 +50,7 @@ trusted-host = mirror.example
     assert set(lines[1:]) >= {
         "index-url = https://user:secret@mirror.example/simple",
         "extra-index-url = https://other.example/simple",
-        "cert = /run/pip-of-the-host/certificates.pem",
+        f"cert = {demo.LENT}/certificates.pem",
         "trusted-host = mirror.example",
         "retries = 7",
     }
