@@ -178,7 +178,7 @@ def _condition(value: object, where: str) -> Condition:
 
 
 def _kernel(value: object, where: str) -> tuple[int, int]:
-    """ "4.8", and nothing longer, as moby."""
+    """MAJOR.MINOR and nothing longer, as moby reads it."""
     major, dot, minor = _string(value, where).partition(".")
     if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
         raise InvalidInput(f"seccomp profile: {where}: want MAJOR.MINOR, not {value!r}")
