@@ -149,7 +149,6 @@ class Session:
                 with self._work.transport.send("GET", f"{base}/v2/", _headers()) as response:
                     if response.status not in RETRIED_STATUSES or attempt == FIRST_CONTACT_ATTEMPTS:
                         self._learn(response)
-                        response.drain()
                         return
             except ConnectionFailed as error:
                 if error.kind not in ("timeout", "cut") or attempt == FIRST_CONTACT_ATTEMPTS:
@@ -230,7 +229,6 @@ class Session:
                 before == self._challenge and self._challenge.scheme == "basic"
             ):
                 raise Refused(response)
-            response.drain()
             response.close()
         raise AssertionError("unreachable")
 
@@ -254,7 +252,6 @@ class Session:
             location = response.headers.get("Location", "")
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 return response
-            response.drain()
             response.close()
             if method not in ("GET", "HEAD") and response.status not in (307, 308):
                 raise Forbidden(f"registry {self.name} redirects {method}: refused")

@@ -54,8 +54,10 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back if the body ended, drop it otherwise."""
-        if self._raw.closed or getattr(self._raw, "length_remaining", None) == 0:
+        """Give the connection back when little or nothing is left to read, drop it otherwise."""
+        left = getattr(self._raw, "length_remaining", None)
+        if left is not None and left <= CHUNK:
+            self._raw.drain_conn()
             self._raw.release_conn()
         else:
             self._raw.close()
@@ -93,15 +95,6 @@ class Response:
             self._raw.shutdown()
         except (ValueError, RuntimeError, OSError):
             pass  # it has ended already
-
-    def drain(self) -> None:
-        """Read a small rest so that the connection can serve again."""
-        if self._raw.closed:
-            return
-        try:
-            self.read(CHUNK)
-        except ConnectionFailed:
-            pass
 
 
 Body = bytes | Callable[[], Iterator[bytes]] | None
@@ -179,7 +172,8 @@ def _tls_context(trust: Trust, netloc: str) -> ssl.SSLContext:
     if not trust.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    context.load_default_certs()
+    else:
+        context.load_default_certs()
     try:
         for path in trust.authorities:
             context.load_verify_locations(cafile=path)
