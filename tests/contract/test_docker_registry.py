@@ -73,7 +73,9 @@ class Client:
         return self.registry.pull(reference, AMD64, sink, self.events.append)
 
     def actions(self) -> set[str]:
-        return {e.action for e in self.events if isinstance(e, Layer) and "ing" not in e.action}
+        return {
+            e.action for e in self.events if isinstance(e, Layer) and not e.action.endswith("ing")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,7 @@ LARGE = tar_of(noise=os.urandom(3 << 20))
 def test_what_was_pushed_is_pulled(client: Client) -> None:
     pushed = client.push("round/trip:1", image_of(SMALL, LARGE))
     assert client.actions() == {"Pushed"}
+    assert "Retrying" not in {event.action for event in client.events if isinstance(event, Layer)}
     sink = Memory()
     pulled = client.pull("round/trip:1", sink)
     assert pulled.digest == pushed.digest
@@ -187,6 +190,15 @@ def test_login_push_pull_logout(guarded: RegistryServer, tmp_path: Path) -> None
     assert not client.registry.logout(guarded.host)
     with pytest.raises(Unauthorized):
         client.push("app:2", image_of(SMALL))
+
+
+def test_mount_with_credentials(guarded: RegistryServer, tmp_path: Path) -> None:
+    client = Client(guarded, tmp_path)
+    client.registry.login(guarded.host, "me", "pa:ss wörd")
+    blob = client.push("one/app:1", image_of(LARGE)).layers[0][1]
+    known = Known(blob.digest, blob.size_bytes, f"{guarded.host}/one/app")
+    client.push("two/app:1", image_of(LARGE, known=known))
+    assert client.actions() == {"Mounted from"}
 
 
 def test_wrong_password(guarded: RegistryServer, tmp_path: Path) -> None:

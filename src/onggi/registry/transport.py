@@ -204,7 +204,11 @@ def _explain(error: Exception, label: str, netloc: str = "") -> ConnectionFailed
             words = "no such host"
             if link.errno == socket.EAI_AGAIN:
                 words = "temporary failure in name resolution"
-            return ConnectionFailed(f"{label}: dial tcp: lookup {_bare(netloc)}: {words}", "name")
+            return ConnectionFailed(
+                f"{label}: dial tcp: lookup {_bare(netloc)}: {words}",
+                "name",
+                hint="is this machine online? mirrors can be named in /etc/onggi/config.toml",
+            )
     for link in chain:
         if isinstance(link, ConnectionRefusedError):
             text = f"{label}: dial tcp {netloc}: connect: connection refused"

@@ -18,10 +18,11 @@ from fake_registry import (
     fake_registry,
 )
 from onggi.errors import CorruptData, InvalidInput, NotFound, OnggiError, Unavailable, Unsupported
-from onggi.progress import Event, Layer
+from onggi.progress import Event, Layer, Report
 from onggi.registry.client import Registry
 from onggi.registry.config import HostSettings, Settings
 from onggi.registry.credentials import Credentials
+from onggi.registry.protocol import Proxies
 from onggi.registry.pulling import Pulled
 from onggi.registry.session import Patience
 from onggi.registry.transport import Timeouts
@@ -43,13 +44,16 @@ class Puller:
         plain = {registry.host: HostSettings(plain_http=True)}
         self.settings = Settings({**plain, **hosts}, ())
         self.timeouts = Timeouts(5, 5)
+        self.tell: Report = self.events.append
 
     def pull(self, name: str = "app:1", platform: Platform = AMD64) -> Pulled:
+        return self.pull_name(f"{self.registry.host}/{name}", platform)
+
+    def pull_name(self, name: str, platform: Platform = AMD64) -> Pulled:
         client = Registry(
             self.settings, Credentials("/nonexistent/x"), patience=QUICK, timeouts=self.timeouts
         )
-        reference = parse_reference(f"{self.registry.host}/{name}")
-        return client.pull(reference, platform, self.sink, self.events.append)
+        return client.pull(parse_reference(name), platform, self.sink, self.tell)
 
     def actions(self) -> list[str]:
         return [event.action for event in self.events if isinstance(event, Layer)]
@@ -243,30 +247,58 @@ def test_stall_is_noticed(registry: FakeRegistry, puller: Puller) -> None:
     registry.on("GET", "/v2/app/manifests/1", hang, hang, lambda seen: None)
     puller.timeouts = Timeouts(1, 0.1)
     try:
+        began_s = time.monotonic()
         puller.pull()
+        assert time.monotonic() - began_s < 0.9
     finally:
         released.set()
     assert len(puller.sink.layers) == 2
 
 
 def test_one_failure_stops_the_other_layers(registry: FakeRegistry, puller: Puller) -> None:
+    """One blob stalls in the middle, though the timeout is far away; the other one is not there."""
     registry.add_image(LAYERS, "1")
-    del registry.blobs[digest(LAYERS[1])]
-    gone = threading.Event()
-
-    def slow(seen: object) -> None:
-        gone.wait(5)
+    stalled = f"/v2/app/blobs/{digest(LAYERS[0])}"
+    whole = {"Content-Length": str(len(LAYERS[0]))}
+    registry.on("GET", stalled, Answer(200, LAYERS[0][:100_000], whole))
+    begun = threading.Event()
 
     def refused(seen: object) -> Answer:
+        begun.wait(5)
         return error(404, "BLOB_UNKNOWN", "blob unknown to registry")
 
+    def begin(event: Event) -> None:
+        if isinstance(event, Layer) and event.current_bytes:
+            begun.set()
+
     registry.on("GET", f"/v2/app/blobs/{digest(LAYERS[1])}", refused)
-    # the other blob declares all its bytes, sends few, and then waits
-    registry.cuts[digest(LAYERS[0])] = []
-    began = time.monotonic()
+    puller.timeouts = Timeouts(5, 60)
+    puller.tell = begin
+    began_s = time.monotonic()
     with pytest.raises(NotFound, match="blob unknown"):
         puller.pull()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began_s < 5
+
+
+def test_a_proxy_is_asked_for_names_it_alone_can_find() -> None:
+    with fake_registry() as proxy:
+        puller = Puller(proxy)
+        proxies = Proxies(http=proxy.host)
+        hosts = {"registry.test": HostSettings(plain_http=True)}
+        puller.settings = Settings(hosts, (), proxies)
+        name = "registry.test/app:1"
+        prefix = "http://registry.test"
+        proxy.add_image(LAYERS, "1")
+        proxy.always.append(
+            lambda seen: (
+                proxy.answer(seen._replace(path=seen.path.removeprefix(prefix)))
+                if seen.path.startswith(prefix)
+                else None
+            )
+        )
+        puller.pull_name(name)
+        assert len(puller.sink.layers) == 2
+        assert all(path.startswith(prefix) for path in proxy.paths())
 
 
 # lies
