@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -307,3 +308,36 @@ def test_sparse_and_unaligned_files_read_right(tmp_path: Path) -> None:
     for layer in (erofs(tmp_path / "e", tar), directory(tmp_path / "d", tar)):
         with opened(mount_layer(layer)) as fd, open(f"/proc/self/fd/{fd}/odd", "rb") as file:
             assert file.read() == content
+
+
+@pytest.mark.sec("C4")
+def test_large_layers_take_time_in_proportion(tmp_path: Path) -> None:
+    """200,000 entries, half of them in one directory and half with deep or opaque parents."""
+
+    def build(count: int) -> float:
+        deep = b"/".join(b"%d" % level for level in range(100))
+        members = []
+        for number in range(count // 2):
+            members.append(member(b"flat/%d" % number))
+            deeper = b"%b/%d" % (deep, number % 500)
+            members.append(member(b"%b/.wh..wh..opq" % deeper if number % 2 else deeper + b"/f"))
+        tar = archive(*members)
+        began = time.process_time()
+        layer = erofs(tmp_path / "layer.erofs", tar)
+        took = time.process_time() - began
+        with opened(mount_layer(layer)) as fd:
+            assert len(os.listdir(f"/proc/self/fd/{fd}/flat")) == count // 2
+        return took
+
+    half, whole = build(100_000), build(200_000)
+    assert whole < 60
+    assert whole / half < 2.8  # twice the work; the rest is the machine's unrest
+
+
+def test_a_real_layer(busybox_layer: Path, tmp_path: Path) -> None:
+    tar = busybox_layer.read_bytes()
+    with opened(mount_layer(erofs(tmp_path / "e", tar))) as fd:
+        one = snapshot(fd)
+    with opened(mount_layer(directory(tmp_path / "d", tar))) as fd:
+        assert difference(one, snapshot(fd)) == []
+    assert "./bin/sh" in one

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ..errors import CorruptData
-from .tarindex import CHARACTER, DIRECTORY, HARDLINK, REGULAR, Extent, TarEntry, printable
+from .tarindex import CHARACTER, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Extent, TarEntry, printable
 
 WHITEOUT: Final = b"w"  # a kind of Node only; never in a TarEntry
 MAX_NODES: Final = 6_000_000  # entries, and parents the archive left out
@@ -212,7 +212,8 @@ class LayerTree:
 
 
 def _describe(node: Node, entry: TarEntry) -> None:
-    node.mode, node.uid, node.gid = entry.mode, entry.uid, entry.gid
+    node.mode = 0o777 if entry.kind == SYMLINK else entry.mode  # Linux knows no other
+    node.uid, node.gid = entry.uid, entry.gid
     node.mtime_ns, node.xattrs, node.device = entry.mtime_ns, entry.xattrs, entry.device
     node.size, node.data_offset, node.sparse = entry.size, entry.data_offset, entry.sparse
     node.link = entry.link

@@ -30,7 +30,7 @@ from rawtar import archive, member, pax
 
 UUID = bytes(range(16))
 # Of one image. A change is no breach (layers are made again from their tars), but never by chance.
-GOLDEN = "f90e89828018183a22f9a5c583befc86c33f0a826961d9b5caaca9266386503a"
+GOLDEN = "476b5724e885d87b141fb78ec5cbd15c0dfc6cdf98cee7538b21c2271b9c10b2"
 Resolve = Callable[[bytes], LowerFile | None]
 
 
@@ -134,7 +134,7 @@ def test_any_names_come_back(tmp_path_factory: pytest.TempPathFactory, names: li
     assert set(walked) == {b"", *expected}
     for each, (number, link) in expected.items():
         inode = reader.inode(walked[each])
-        assert (inode.mode & 0o7777, inode.uid) == (number % 0o10000, number)
+        assert (inode.mode & 0o7777, inode.uid) == (0o777 if link else number, number)
         if link:
             assert inode.data == link
 

@@ -121,6 +121,10 @@ def test_missing_parents_are_roots_0755() -> None:
     assert (parent.kind, parent.mode, parent.uid, parent.mtime_ns) == (DIRECTORY, 0o755, 0, 0)
 
 
+def test_links_have_the_only_mode_there_is() -> None:
+    assert at(tree(entry("l", SYMLINK, link=b"x", mode=0o755)), "l").mode == 0o777  # type: ignore[union-attr]
+
+
 def test_the_root_can_be_described() -> None:
     made = tree(entry("", DIRECTORY, mode=0o700, uid=5))
     assert (made.root.mode, made.root.uid) == (0o700, 5)
