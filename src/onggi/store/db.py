@@ -19,6 +19,7 @@ Connection = sqlite3.Connection
 IntegrityError = sqlite3.IntegrityError
 VERSION = 1
 BUSY_TIMEOUT_S = 100.0
+_LITTLE_BYTES = 1 << 18
 _leaked: list[Connection] = []  # a parent's connections: closing one in the child harms the parent
 
 
@@ -35,11 +36,7 @@ class Database:
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query."""
-        with self._lock:
-            try:
-                return self._open().execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise self._translated(error) from error
+        return self._twice(lambda: self._open().execute(sql, parameters).fetchall())
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of one query."""
@@ -52,18 +49,7 @@ class Database:
         `work` may run twice: a full disk is answered once by giving back the ballast. Its
         IntegrityErrors pass through, since only the caller knows what a broken rule means.
         """
-        with self._lock:
-            try:
-                return self._attempt(work)
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.Error as error:
-                if not (_is_full(error) and self._ballast.release()):
-                    raise self._translated(error) from error
-            try:
-                return self._attempt(work)
-            except sqlite3.Error as error:
-                raise self._translated(error) from error
+        return self._twice(lambda: self._attempt(work))
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
         """One statement as a whole transaction; returns the number of rows it changed."""
@@ -84,6 +70,21 @@ class Database:
         """What SQLite finds wrong with the file; empty when it is sound."""
         found = [str(row[0]) for row in self.rows("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
+
+    def _twice(self, action: Callable[[], T]) -> T:
+        """Full disks are answered once: even reading needs a file for the shared index."""
+        with self._lock:
+            try:
+                return action()
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.Error as error:
+                if not (self._is_full(error) and self._ballast.release()):
+                    raise self._translated(error) from error
+            try:
+                return action()
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
 
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         connection = self._open()
@@ -149,9 +150,19 @@ class Database:
             raise
         self._ballast.restore()
 
+    def _is_full(self, error: sqlite3.Error) -> bool:
+        code = _code(error)
+        if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return code == sqlite3.SQLITE_FULL
+        try:
+            space = os.statvfs(os.path.dirname(self.path))
+        except OSError:
+            return False
+        return space.f_bavail * space.f_frsize < _LITTLE_BYTES
+
     def _translated(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if _is_full(error):
+        code = _code(error)
+        if self._is_full(error):
             return Unavailable(
                 f"no space left on device: the store {self.path} cannot be written",
                 hint="free space on that file system, for example with: onggi rmi IMAGE",
@@ -173,8 +184,8 @@ def _version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _is_full(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _schema() -> list[str]:
