@@ -14,12 +14,10 @@ import fcntl
 import os
 import signal
 import termios
-from struct import pack
 from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, process, rlimit, safefs
-from ..linux.libc import address, buffer, syscall
+from ..linux import capability, process, rlimit, safefs, seccomp
 from . import command, identity
 from .plan import ProcessPlan
 from .stdio import Ends
@@ -182,6 +180,4 @@ def attach(ends: Ends) -> None:
 
 def load_filter(plan: ProcessPlan) -> None:
     if plan.seccomp_program:
-        instructions = buffer(plan.seccomp_program)
-        program = pack("=HxxxxxxQ", len(plan.seccomp_program) // 8, address(instructions))
-        syscall("seccomp", 1, 0, program)
+        seccomp.load(plan.seccomp_program)

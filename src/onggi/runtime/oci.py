@@ -3,11 +3,12 @@
 Errors name the field. What a container asks for and onggi does not do is refused, never ignored.
 """
 
+import json
 import os
 from typing import Any, NamedTuple
 
 from ..errors import InvalidInput, Unsupported
-from ..linux import capability, namespace, rlimit
+from ..linux import capability, namespace, rlimit, seccomp
 from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
 from ..spec.container import Resources
 from ..spec.jsontext import loads_strict
@@ -124,7 +125,7 @@ def parse(document: Any, directory: str) -> Bundle:
         raise config.error("process", "is missing")
     plan = InitPlan(
         root=BindRoot(os.path.join(directory, root_path)),
-        process=parse_process(config.object("process")),
+        process=_with_filter(parse_process(config.object("process")), linux),
         namespaces=_namespaces(linux),
         mounts=tuple(_mount(item, directory) for item in config.objects("mounts")),
         masked_paths=_absolute(linux, "maskedPaths"),
@@ -142,6 +143,17 @@ def parse(document: Any, directory: str) -> Bundle:
         linux.get("cgroupsPath", str, ""), _hooks(config.object("hooks")),
         config.string_map("annotations"), os.path.join(directory, root_path), document,
     )  # fmt: skip
+
+
+def _with_filter(process: ProcessPlan, linux: Reader) -> ProcessPlan:
+    """linux.seccomp, compiled. What is said there on top of docker's format is refused."""
+    profile = linux.get("seccomp", dict)
+    if not profile:
+        return process
+    linux.object("seccomp").refuse("listenerPath", "listenerMetadata")
+    names = frozenset(capability.names_of(process.capabilities.bounding))
+    program = seccomp.compile_now(json.dumps(profile), names)
+    return process._replace(seccomp_program=program)
 
 
 def parse_process(process: Reader) -> ProcessPlan:

@@ -254,10 +254,13 @@ def _attach_bind(tree: Tree, wanted: PlanMount, source: int, options: MountOptio
 
 
 def _attach_file_system(tree: Tree, wanted: PlanMount, options: MountOptions) -> None:
-    target = tree.make(wanted.target, directory=True)
     data = [_source(wanted), *options.data]
-    if wanted.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
-        data.append(("mode", f"{os.fstat(target).st_mode & 0o7777:o}"))
+    try:
+        target = tree.open(wanted.target)
+        if wanted.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
+            data.append(("mode", f"{os.fstat(target).st_mode & 0o7777:o}"))
+    except FileNotFoundError:
+        target = tree.make(wanted.target, directory=True)
     fd = mount.fsmount(wanted.kind, data, options.set_attributes)
     _attach(fd, target, options)
     if wanted.target.startswith("/dev/"):
