@@ -218,6 +218,18 @@ def test_sockets_are_left_out(root: int) -> None:
         assert names(tar_of(root, "/etc", name="etc")) == ["etc"]
 
 
+def test_packing_stops_at_a_depth(root: int) -> None:
+    fd = os.dup(root)
+    for _ in range(300):
+        os.mkdir("deep", dir_fd=fd)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    with pytest.raises(InvalidInput, match="too deep"):
+        tar_of(root, "/")
+
+
 # -- copying -----------------------------------------------------------------------------------
 
 
