@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ class Answer(NamedTuple):
     body: bytes = b""
     headers: dict[str, str] = {}
     cut_after: int | None = None  # bytes of the body, then the connection breaks
+    trickle_s: float = 0.0  # pause after each byte of the body
 
 
 Script = Answer | Callable[[Seen], Answer | None]
@@ -163,6 +165,11 @@ def fake_registry(host: str = "127.0.0.1") -> Iterator[FakeRegistry]:
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "HEAD":
+                return
+            if said.trickle_s:
+                for byte in said.body:
+                    time.sleep(said.trickle_s)
+                    self.wfile.write(bytes([byte]))
                 return
             if said.cut_after is None:
                 self.wfile.write(said.body)

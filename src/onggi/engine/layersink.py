@@ -21,7 +21,10 @@ class LayerSink:
         self._present: frozenset[Digest] = frozenset()
 
     def expect(self, diff_ids: Iterable[Digest]) -> None:
+        """Say what will come, before the threads start: how layers are mounted is tried out by the
+        first who asks, and that is one thread's work."""
         self._present = self._store.layers.pin(diff_ids)
+        self._store.backend.kind  # noqa: B018 - asked here, remembered there
 
     def has(self, diff_id: Digest) -> bool:
         return diff_id in self._present

@@ -214,6 +214,7 @@ class Pull:
 
         def chunks() -> Iterator[bytes]:
             yield from self._blob(layer.descriptor, progress, retrying)
+            self._tell(layer, "Verifying Checksum")
             self._tell(layer, "Download complete")
             self._tell(layer, "Extracting", total, total)
 

@@ -255,6 +255,16 @@ def test_stall_is_noticed(registry: FakeRegistry, puller: Puller) -> None:
     assert len(puller.sink.layers) == 2
 
 
+def test_a_trickle_counts_as_a_stall(registry: FakeRegistry, puller: Puller) -> None:
+    registry.add_image(LAYERS, "1")
+    path = f"/v2/app/blobs/{digest(LAYERS[0])}"
+    registry.on("GET", path, Answer(200, LAYERS[0], trickle_s=0.02), lambda seen: None)
+    puller.timeouts = Timeouts(5, 0.2)
+    puller.pull()
+    assert LAYERS[0] in puller.sink.layers.values()
+    assert "Retrying" in puller.actions()
+
+
 def test_one_failure_stops_the_other_layers(registry: FakeRegistry, puller: Puller) -> None:
     """One blob stalls in the middle, though the timeout is far away; the other one is not there."""
     registry.add_image(LAYERS, "1")
