@@ -100,7 +100,7 @@ class Archive:
         """The whole root filesystem, without volumes, as docker exports it."""
         container = self._find(reference)
         with self._stopped_root(container, writable=False) as root:
-            tree.write_tar_of(root, "/", write)
+            tree.write_tar_of(root, "/", write, one_filesystem=True)
 
     # -- reaching inside
 
