@@ -281,6 +281,35 @@ def test_an_administrators_drop_stands(lab: Lab, one: Network) -> None:
     assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) is None
 
 
+@pytest.mark.sec("F1")
+def test_beside_a_firewall_that_drops_by_policy(lab: Lab, one: Network) -> None:
+    """Docker's iptables rules beside us: nothing passes until their owner lets our bridge pass."""
+    lab.container("a", one, PortBinding("", 8000, 80))
+    inside_a = lab.machines["a"]
+    with lab.host.inside():
+        assert bridge.firewall_notes(one, published=True) == []
+    lab.host.run(
+        "nft 'add table ip filter; add chain ip filter USER;"
+        " add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; };"
+        " add rule ip filter FORWARD jump USER;"
+        " add chain ip filter INPUT { type filter hook input priority 0; policy drop; };"
+        " add rule ip filter INPUT accept'"
+    )
+    with lab.host.inside():
+        forward, published = bridge.firewall_notes(one, published=True)
+        assert bridge.firewall_notes(one, published=False) == [forward]
+    assert "FORWARD (table ip filter)" in forward and "onggi0" in forward
+    assert "INPUT (table ip filter)" in published
+    assert lab.tcp(inside_a, (NEIGHBOUR, 80), lab.neighbour, 80) is None
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) is None
+    lab.host.run(
+        "nft 'add rule ip filter USER iifname onggi0 accept;"
+        " add rule ip filter USER oifname onggi0 accept'"
+    )
+    assert lab.tcp(inside_a, (NEIGHBOUR, 80), lab.neighbour, 80) == HOST
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) == NEIGHBOUR
+
+
 def test_removal_leaves_nothing_and_repeats(lab: Lab, one: Network) -> None:
     endpoint = lab.container("a", one, PortBinding("", 8000, 80), PortBinding("", 53, 53, "udp"))
     with lab.host.inside():

@@ -7,10 +7,9 @@ import errno
 from collections.abc import Callable
 
 from . import nlmsg
-from .rtnetlink import Netlink
+from .rtnetlink import NETFILTER, Netlink
 
 UDP = 17
-_NETFILTER = 12
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK; IPCTNL_MSG_CT_GET, _DELETE
 _GENERIC = bytes((2, 0, 0, 0))  # nfgenmsg: AF_INET
 _ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18
@@ -45,7 +44,7 @@ def forget_port(protocol: int, port: int) -> None:
 
 
 def _forget(concerns: Callable[[_Tuple, _Tuple], bool]) -> None:
-    with Netlink(_NETFILTER) as socket:
+    with Netlink(NETFILTER) as socket:
         doomed = []
         for entry in socket.dump(nlmsg.Request(_GET, _GENERIC, "list connections")):
             found = nlmsg.attributes(entry.body, len(_GENERIC))

@@ -5,8 +5,8 @@ applies the rules before the first endpoint is attached and after the last one i
 Everything that removes is idempotent.
 
 Beside a firewall with a FORWARD policy of drop (docker's iptables, ufw) containers reach nothing
-outside until its administrator lets our bridges pass: no other table can accept for it. `docs`
-has the commands.
+outside until its administrator lets our bridges pass: no other table can accept for it. See
+`firewall_notes`, and docs/network.md for the commands.
 """
 
 import errno
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import Conflict, NotFound
-from ..linux import conntrack, rtnetlink, tools
+from ..linux import conntrack, nftables, rtnetlink, tools
 from ..spec.network import Endpoint, Network
 from . import ipam, rules
 
@@ -191,11 +191,27 @@ def loopback_up(pid: int) -> None:
 
 def apply(text: str, table: str = rules.TABLE) -> None:
     """Install what `rules.render` gave. Asks the kernel first: nft runs only when it differs."""
-    note = rtnetlink.nft_table_note(table)
+    note = nftables.table_note(table)
     mark = rules.fingerprint(text)
     if (note is None and not mark) or (note is not None and mark and mark.encode() in note):
         return
     tools.run(("nft", "-f", "-"), input=text.encode(), timeout_s=_NFT_TIMEOUT_S)
+
+
+def firewall_notes(network: Network, *, published: bool) -> list[str]:
+    """What the host's own firewall does to this network, each as one line for the user."""
+    notes = [
+        f"the firewall chain {chain.name} (table {chain.family} {chain.table}) drops what it does "
+        f"not allow: containers reach the outside once it accepts {network.bridge}"
+        for chain in nftables.chains_that_drop("forward")
+    ]
+    if published:
+        notes += [
+            f"published ports do not pass the firewall chain {chain.name} "
+            f"(table {chain.family} {chain.table}): they are open to whoever reaches this host"
+            for chain in nftables.chains_that_drop("input")
+        ]
+    return notes
 
 
 def _find_bridge(socket: rtnetlink.Netlink, network: Network) -> rtnetlink.Link | None:

@@ -1,0 +1,59 @@
+"""Questions to nftables over netlink: 0.1 ms, where starting nft takes 7. Never changes anything.
+
+iptables of the nft kind shows here too, as tables "filter", "nat" and so on; the legacy kind does
+not.
+"""
+
+import errno
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from . import nlmsg
+from .rtnetlink import NETFILTER, Netlink
+
+_SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
+_GETTABLE, _GETCHAIN = _SUBSYSTEM | 1, _SUBSYSTEM | 4
+_FAMILIES = {1: "inet", 2: "ip"}  # those that see IPv4
+_IP = 2
+_TABLE_NAME, _TABLE_USERDATA = 1, 6
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
+_HOOK_NUMBER = 1
+_HOOKS = {"input": 1, "forward": 2}
+_DROP = bytes(4)  # NF_DROP, big-endian
+_HEADER = 4  # struct nfgenmsg: family, version, resource
+
+
+class Chain(NamedTuple):
+    family: str
+    table: str
+    name: str
+
+
+def table_note(name: str) -> bytes | None:
+    """The user data (it holds the comment) of the table of family ip; None: no such table."""
+    body = bytes((_IP, 0, 0, 0)) + nlmsg.attribute(_TABLE_NAME, name)
+    request = nlmsg.Request(_GETTABLE, body, f"find nft table {name}")
+    try:
+        with Netlink(NETFILTER) as socket:
+            for reply in socket.dump(request, everything=False):
+                return nlmsg.attributes(reply.body, _HEADER).get(_TABLE_USERDATA, b"")
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def chains_that_drop(hook: str) -> list[Chain]:
+    """The base chains at "input" or "forward" whose policy is to drop IPv4 packets."""
+    with Netlink(NETFILTER) as socket:
+        return list(_dropping(socket, _HOOKS[hook].to_bytes(4, "big")))
+
+
+def _dropping(socket: Netlink, number: bytes) -> Iterator[Chain]:
+    for reply in socket.dump(nlmsg.Request(_GETCHAIN, bytes(_HEADER), "list nft chains")):
+        family = _FAMILIES.get(reply.body[0])
+        found = nlmsg.attributes(reply.body, _HEADER)
+        hook = nlmsg.attributes(found.get(_CHAIN_HOOK, b"")).get(_HOOK_NUMBER)
+        if family and hook == number and found.get(_CHAIN_POLICY) == _DROP:
+            table, name = (nlmsg.text(found.get(k, b"")) for k in (_CHAIN_TABLE, _CHAIN_NAME))
+            yield Chain(family, table, name)
