@@ -29,14 +29,15 @@ class _Saved(NamedTuple):
 
 
 class Archive:
-    def __init__(self, images: Images, layers: Layers) -> None:
+    def __init__(self, images: Images, layers: Layers, collect: Callable[[], object]) -> None:
         self._images = images
         self._layers = layers
+        self._collect = collect
 
     def save(self, references: Sequence[str], write: Write) -> None:
         """Write images as one tar. A name with a tag saves that tag, one without all tags of the
         repository, an id no name. Raises NotFound before the first byte is written."""
-        saved = self._collect(references)
+        saved = self._gather(references)
         writer = LayerWriter(write)
         writer.directory("blobs", 0o755, 0, 0, 0)
         writer.directory("blobs/sha256", 0o755, 0, 0, 0)
@@ -58,9 +59,13 @@ class Archive:
         """
         from .loading import load
 
-        return load(self._images, self._layers, read, report)
+        try:
+            return load(self._images, self._layers, read, report)
+        except BaseException:
+            self._collect()
+            raise
 
-    def _collect(self, references: Sequence[str]) -> list[_Saved]:
+    def _gather(self, references: Sequence[str]) -> list[_Saved]:
         """Each image once, with the names it was asked by, in the order asked."""
         found: dict[Digest, _Saved] = {}
         for text in references:

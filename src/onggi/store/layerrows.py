@@ -140,8 +140,12 @@ class LayerRows:
 
         return self._db.write(work)
 
-    def unpin(self) -> None:
-        """Let go of everything this process holds."""
+    def unpin(self, diff_ids: Iterable[Digest] | None) -> None:
+        """Let go of these layers, or of all this process holds."""
+        if diff_ids is not None:
+            wanted = list(diff_ids)
+            self._db.write(lambda connection: settle(connection, wanted))
+            return
         self._db.execute(
             "DELETE FROM lease WHERE pid = ? AND pid_start = ? AND boot_id = ?", _holder()
         )
@@ -175,7 +179,7 @@ def _hold(connection: Connection, diff_ids: list[Digest]) -> None:
 
 
 def settle(connection: Connection, diff_ids: Iterable[Digest]) -> None:
-    """An image holds these layers now; this process need not."""
+    """This process need not hold these layers any longer."""
     holder = _holder()
     connection.executemany(
         "DELETE FROM lease WHERE pid = ? AND pid_start = ? AND boot_id = ? AND diff_id = ?",

@@ -65,9 +65,9 @@ class Layers:
         returns those that are present."""
         return self._rows.pin(diff_ids)
 
-    def unpin(self) -> None:
-        """Let go of every layer this process keeps without an image."""
-        self._rows.unpin()
+    def unpin(self, diff_ids: Iterable[Digest] | None = None) -> None:
+        """Let go of these layers, or of every one that this process keeps without an image."""
+        self._rows.unpin(diff_ids)
 
     # -- coming in
 

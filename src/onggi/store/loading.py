@@ -32,13 +32,12 @@ _HEAD = 512  # enough to tell a tar or a compressed stream from JSON
 
 def load(images: Images, layers: Layers, read: Callable[[int], bytes], report: Report) -> list[str]:
     """See `Archive.load`."""
-    members = _Unpacking(layers, report).run(read)
-    plans = plan(members)
-    lines: list[str] = []
-    for item in plans:
-        lines += _add(images, item, report)
-    layers.unpin()
-    return lines
+    unpacking = _Unpacking(layers, report)
+    try:
+        plans = plan(unpacking.run(read))
+        return [line for item in plans for line in _add(images, item, report)]
+    finally:
+        layers.unpin(info.diff_id for info in unpacking.found.values())
 
 
 def _add(images: Images, item: Loaded, report: Report) -> list[str]:

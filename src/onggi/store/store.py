@@ -50,7 +50,7 @@ class Store:
         """Images as files: `save` and `load`."""
         from .archive import Archive
 
-        return Archive(self.images, self.layers)
+        return Archive(self.images, self.layers, self.collect)
 
     def shared(self) -> Hold:
         """Keep garbage collection away while what no row names yet is in use."""
