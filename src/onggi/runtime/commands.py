@@ -33,16 +33,18 @@ def start_container(root: str, parsed: Parsed) -> int:
 def run_container(root: str, parsed: Parsed) -> int:
     states, container_id = States(root), parsed.rest[0]
     _refuse_descriptors(parsed)
-    detached = parsed.has("detach")
-    started = _create(states, container_id, parsed, detached=detached)
-    try:
-        _start(states, container_id)
-        if detached:
-            return 0
-        return foreground.wait(started)
-    finally:
-        if not detached and not parsed.has("keep"):
-            _delete(states, states.load(container_id), force=True)
+    if parsed.has("detach"):
+        _create(states, container_id, parsed, detached=True)
+        _start_or_delete(states, container_id)
+        return 0
+    with foreground.Signals() as signals:
+        started = _create(states, container_id, parsed, detached=False)
+        try:
+            _start_or_delete(states, container_id)
+            return foreground.wait(started, signals)
+        finally:
+            if not parsed.has("keep") and states.exists(container_id):
+                _delete(states, states.load(container_id), force=True)
 
 
 def state_container(root: str, parsed: Parsed) -> int:
@@ -88,9 +90,13 @@ def exec_container(root: str, parsed: Parsed) -> int:
     plan = JoinPlan(record.pid, record.pid_start, _exec_process(record, parsed))
     if plan.process.tty and parsed.has("detach") and not parsed.has("console-socket"):
         raise InvalidInput("cannot allocate tty if detached without setting console socket")
-    started = join.join(plan, record.cgroup)
-    _hand_over(started, parsed)
-    return 0 if parsed.has("detach") else foreground.wait(started)
+    if parsed.has("detach"):
+        _hand_over(join.join(plan, record.cgroup), parsed)
+        return 0
+    with foreground.Signals() as signals:
+        started = join.join(plan, record.cgroup)
+        _hand_over(started, parsed)
+        return foreground.wait(started, signals)
 
 
 def list_container(root: str, parsed: Parsed) -> int:
@@ -292,6 +298,14 @@ def _start(states: States, container_id: str) -> None:
         end.close()
     hooks = oci.parse(record.config, record.bundle).hooks["poststart"]
     run_hooks(hooks, as_oci(record, "running"))
+
+
+def _start_or_delete(states: States, container_id: str) -> None:
+    try:
+        _start(states, container_id)
+    except BaseException:
+        _delete(states, states.load(container_id), force=True)
+        raise
 
 
 def _delete(states: States, record: Record, *, force: bool) -> None:

@@ -18,26 +18,39 @@ _FORWARDED = (
 _CHUNK = 65536
 
 
-def wait(started: Started) -> int:
+class Signals:
+    """Catches what is to be passed on, from before the process runs: none may end us instead."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = [(number, signal.signal(number, _nothing)) for number in _FORWARDED]
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def __enter__(self) -> "Signals":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before:
+            signal.signal(number, handler)
+        os.close(self.fd)
+        os.close(self._write)
+
+
+def wait(started: Started, signals: Signals) -> int:
     """Stay until the process ends; its exit code as a shell says it. The descriptors of `started`
     are closed then."""
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = [(number, signal.signal(number, _nothing)) for number in _FORWARDED]
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     terminal = None
     try:
         if started.pty_fd >= 0 and os.isatty(0):
             terminal = pty.set_raw(0)
             _resize(started.pty_fd)
-        _relay(started, wake_read)
+        _relay(started, signals.fd)
         return _status(started.pid)
     finally:
         if terminal is not None:
             pty.restore(0, terminal)
-        signal.set_wakeup_fd(-1)
-        for number, handler in before:
-            signal.signal(number, handler)
-        for fd in (wake_read, wake_write, started.pidfd, started.pty_fd):
+        for fd in (started.pidfd, started.pty_fd):
             if fd >= 0:
                 os.close(fd)
 
