@@ -1,16 +1,22 @@
 """Rows of containers: names, configuration, state. Says what was stored, never what really runs."""
 
 import builtins
-import json
 from collections.abc import Callable
 
-from ..errors import Conflict, InvalidInput, NotFound
-from ..spec.codec import decode, encode
-from ..spec.container import Container, ContainerConfig, ContainerId, ContainerState
+from ..errors import Conflict, CorruptData, InvalidInput, NotFound
+from ..spec.container import (
+    Container,
+    ContainerConfig,
+    ContainerId,
+    ContainerOptions,
+    ContainerState,
+    Process,
+)
 from .db import Connection, Database, IntegrityError
+from .rowtext import dump, parse
 
 ACTIVE = ("running", "paused", "restarting")
-_COLUMNS = "SELECT id, name, created_ns, config, state FROM container"
+_COLUMNS = "SELECT id, name, created_ns, image_id, config, state FROM container"
 
 
 class Containers:
@@ -35,8 +41,8 @@ class Containers:
                     container.config.options.purpose,
                     container.state.status,
                     container.created_ns,
-                    _dump(container.config),
-                    _dump(container.state),
+                    dump(container.config),
+                    dump(container.state),
                 ),
             )
             connection.executemany(
@@ -100,10 +106,10 @@ class Containers:
             ).fetchone()
             if row is None:
                 raise NotFound(f"No such container: {container_id}")
-            state = change(decode(ContainerState, json.loads(row[0])))
+            state = change(_state(row[0], container_id))
             connection.execute(
                 "UPDATE container SET status = ?, state = ? WHERE id = ?",
-                (state.status, _dump(state), container_id),
+                (state.status, dump(state), container_id),
             )
             return state
 
@@ -112,7 +118,7 @@ class Containers:
     def update_config(self, container_id: ContainerId, config: ContainerConfig) -> None:
         """Replace the configuration (`update`); layers, image and volumes stay as created."""
         changed = self._db.execute(
-            "UPDATE container SET config = ? WHERE id = ?", (_dump(config), container_id)
+            "UPDATE container SET config = ? WHERE id = ?", (dump(config), container_id)
         )
         if not changed:
             raise NotFound(f"No such container: {container_id}")
@@ -139,18 +145,26 @@ def is_hexadecimal(text: str) -> bool:
     return 0 < len(text) <= 64 and not text.strip("0123456789abcdef")
 
 
-def _dump(record: object) -> str:
-    return json.dumps(encode(record), separators=(",", ":"))
+def _container(
+    id_: str, name: str, created_ns: int, image_id: str, config: str, state: str
+) -> Container:
+    """The row as a record. A damaged one is shown as dead with the reason, so that the others can
+    be listed and this one be removed."""
+    try:
+        parsed = parse(ContainerConfig, config, f"container {name}")
+        return Container(id_, name, created_ns, parsed, _state(state, id_))
+    except CorruptData as error:
+        nothing = Process((), (), "/", "", tty=False)
+        remains = ContainerConfig(ContainerOptions(image_id), nothing, image_id, (), "", "SIGTERM")
+        dead = ContainerState(status="dead", exit_code=255, error=error.message)
+        return Container(id_, name, created_ns, remains, dead)
 
 
-def _container(id_: str, name: str, created_ns: int, config: str, state: str) -> Container:
-    return Container(
-        id_,
-        name,
-        created_ns,
-        decode(ContainerConfig, json.loads(config)),
-        decode(ContainerState, json.loads(state)),
-    )
+def _state(text: str, container_id: ContainerId) -> ContainerState:
+    try:
+        return parse(ContainerState, text, f"container {container_id}")
+    except CorruptData as error:
+        return ContainerState(status="dead", exit_code=255, error=error.message)
 
 
 def _require_free_name(connection: Connection, name: str) -> None:

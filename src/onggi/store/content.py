@@ -68,6 +68,7 @@ class Blobs:
             with open(self.path(digest), "rb") as file:
                 data = file.read()
         except FileNotFoundError:
+            self._db.execute("DELETE FROM blob WHERE digest = ?", (digest,))
             raise NotFound(f"no such blob: {digest}") from None
         if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
             self._db.execute("DELETE FROM blob WHERE digest = ?", (digest,))

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..errors import InvalidInput, NotFound
+from ..errors import CorruptData, InvalidInput, NotFound
 from ..spec.digest import Digest, chain_id
 from ..spec.image import Image, ImageConfig, parse_config
+from ..spec.platform import Platform
 from ..spec.reference import Reference, parse_reference
 from .containers import is_hexadecimal
 from .content import Blobs
@@ -97,7 +98,8 @@ class Images:
         return True
 
     def list(self) -> builtins.list[Image]:
-        """All images, also untagged ones, newest first."""
+        """All images, also untagged ones, newest first. One whose configuration is damaged is there
+        with an empty one, so that it can be seen and removed."""
         rows = self._db.rows(f"{_SELECT} ORDER BY image.created_ns DESC, image.id")
         tags = _grouped(self._db.rows("SELECT image_id, reference FROM tag ORDER BY reference"))
         digests = _grouped(
@@ -107,7 +109,8 @@ class Images:
             )
         )
         return [
-            self._build(_Row(*row), tags.get(row[0], ()), digests.get(row[0], ())) for row in rows
+            self._build(row, tags.get(row.id, ()), digests.get(row.id, ()), forgiving=True)
+            for row in (_Row(*values) for values in rows)
         ]
 
     def tag(self, image_id: str, reference: Reference) -> None:
@@ -192,9 +195,16 @@ class Images:
         )
         return self._build(row, tuple(t[0] for t in tags), tuple(d[0] for d in digests))
 
-    def _build(self, row: _Row, tags: tuple[str, ...], digests: tuple[str, ...]) -> Image:
+    def _build(
+        self, row: _Row, tags: tuple[str, ...], digests: tuple[str, ...], *, forgiving: bool = False
+    ) -> Image:
         image_id = Digest(row.id)
-        config = parse_config(self._blobs.read(image_id))
+        try:
+            config = parse_config(self._blobs.read(image_id))
+        except (CorruptData, NotFound):
+            if not forgiving:
+                raise
+            config = ImageConfig(Platform("", ""), ())
         return Image(
             id=image_id,
             config=config,

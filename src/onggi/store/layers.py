@@ -54,7 +54,8 @@ class Layers:
     # -- looking
 
     def has(self, diff_id: Digest) -> bool:
-        return bool(self._rows.load([diff_id]))
+        """Whether the layer is there and sound, as far as `mounts` would find out."""
+        return bool(self._sound([diff_id]))
 
     def size(self, diff_id: Digest) -> int:
         """Bytes of the layer's tar."""
@@ -63,7 +64,7 @@ class Layers:
     def pin(self, diff_ids: Iterable[Digest]) -> frozenset[Digest]:
         """Keep these layers, present or to come, until an image holds them or this process ends;
         returns those that are present."""
-        return self._rows.pin(diff_ids)
+        return self._sound(self._rows.pin(diff_ids))
 
     def unpin(self, diff_ids: Iterable[Digest] | None = None) -> None:
         """Let go of these layers, or of every one that this process keeps without an image."""
@@ -166,8 +167,7 @@ class Layers:
             row = rows.get(diff_id)
             if row is None:
                 raise _missing(diff_id)
-            if row.verified_boot != boot_id:
-                row = self._verified(row, boot_id)
+            row = self._verified(row, boot_id)
             below = tuple(diff_ids[:position])
             parent = chain_id(below) if row.depends and below else ""
             if (parent, form) not in row.files:
@@ -186,9 +186,24 @@ class Layers:
             raise _missing(diff_id)
         return row
 
+    def _sound(self, diff_ids: Iterable[Digest]) -> frozenset[Digest]:
+        """Those that are there and whole; damaged ones are forgotten."""
+        found = set()
+        boot_id = process.boot_id()
+        for diff_id, row in self._rows.load(diff_ids).items():
+            try:
+                self._verified(row, boot_id)
+                self.open_tar(diff_id).close()
+            except CorruptData:
+                continue
+            found.add(diff_id)
+        return frozenset(found)
+
     def _verified(self, row: LayerRow, boot_id: str) -> LayerRow:
-        """The machine has been restarted since the layer's bytes were last hashed: hash them. A
+        """If the machine was restarted since the layer's bytes were last hashed: hash them. A
         directory cannot be hashed, it is extracted anew."""
+        if row.verified_boot == boot_id:
+            return row
         from .verify import damage
 
         found = damage(self._directory, row, self._rows.metadata_digests(row.diff_id))

@@ -1,15 +1,14 @@
 """Rows of networks and endpoints. Addresses and host ports are given out here, once each."""
 
 import builtins
-import json
 from collections.abc import Callable
 
 from ..errors import Conflict, InvalidInput, NotFound
-from ..spec.codec import decode, encode
 from ..spec.container import ContainerId
 from ..spec.network import Endpoint, Network, PortBinding
 from .containers import is_hexadecimal
 from .db import Connection, Database
+from .rowtext import dump, parse
 
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - addresses to compare with, not to bind
 
@@ -27,7 +26,7 @@ class Networks:
             ).fetchone():
                 raise Conflict(f"network with name {network.name} already exists")
             connection.execute(
-                "INSERT INTO network VALUES (?, ?, ?)", (network.id, network.name, _dump(network))
+                "INSERT INTO network VALUES (?, ?, ?)", (network.id, network.name, dump(network))
             )
 
         self._db.write(work)
@@ -36,7 +35,7 @@ class Networks:
         """Store a changed network under its id. Raises NotFound when it is gone."""
         if not self._db.execute(
             "UPDATE network SET name = ?, body = ? WHERE id = ?",
-            (network.name, _dump(network), network.id),
+            (network.name, dump(network), network.id),
         ):
             raise NotFound(f"network {network.id} not found")
 
@@ -54,12 +53,12 @@ class Networks:
                 raise InvalidInput(f"network {reference} is ambiguous ({found})")
         if not rows:
             raise NotFound(f"network {reference} not found")
-        return decode(Network, json.loads(rows[0][0]))
+        return _network(rows[0][0])
 
     def list(self) -> builtins.list[Network]:
         """By name."""
         rows = self._db.rows("SELECT body FROM network ORDER BY name")
-        return [decode(Network, json.loads(body)) for (body,) in rows]
+        return [_network(body) for (body,) in rows]
 
     def remove(self, network_id: str) -> None:
         """Idempotent. Raises Conflict, naming one, while containers are attached."""
@@ -105,7 +104,7 @@ class Networks:
                 )
             connection.execute(
                 "INSERT INTO endpoint VALUES (?, ?, ?, ?)",
-                (*key, endpoint.address, _dump(endpoint)),
+                (*key, endpoint.address, dump(endpoint)),
             )
             for port in endpoint.ports:
                 _take_port(connection, endpoint, port)
@@ -127,15 +126,15 @@ class Networks:
             " AND (?2 = '' OR container_id = ?2) ORDER BY network_id, address",
             (network_id, container_id),
         )
-        return [decode(Endpoint, json.loads(body)) for (body,) in rows]
+        return [parse(Endpoint, body, "an endpoint") for (body,) in rows]
 
     def used_addresses(self, network_id: str) -> frozenset[str]:
         rows = self._db.rows("SELECT address FROM endpoint WHERE network_id = ?", (network_id,))
         return frozenset(str(row[0]) for row in rows)
 
 
-def _dump(record: object) -> str:
-    return json.dumps(encode(record), separators=(",", ":"))
+def _network(body: str) -> Network:
+    return parse(Network, body, "a network")
 
 
 def _addresses(connection: Connection, network_id: str) -> frozenset[str]:

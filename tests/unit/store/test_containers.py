@@ -121,6 +121,23 @@ def test_rename_and_remove(store: Store) -> None:
     assert store.containers.get("fresh").config.hostname == "h2"
 
 
+@pytest.mark.sec("97")
+@pytest.mark.parametrize("column", ["config", "state"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"options":{}}', '{"status":{}}', "null"])
+def test_a_damaged_row_does_not_hide_the_others(store: Store, column: str, text: str) -> None:
+    store.containers.insert(container(1))
+    store.containers.insert(container(2))
+    store.db.execute(f"UPDATE container SET {column} = ? WHERE name = 'name1'", (text,))
+    two, one = store.containers.list()
+    assert two == container(2)
+    assert one.name == "name1"
+    if one.state.status == "dead":
+        assert "is damaged" in one.state.error
+    store.containers.change_state(one.id, lambda state: state._replace(status="removing"))
+    store.containers.remove(store.containers.get("name1").id)
+    assert store.containers.list() == [two]
+
+
 def test_a_container_needs_its_layers(store: Store) -> None:
     image = add_image(store, layer_tar({"a": b"1"}))
     store.images.remove(image.id)

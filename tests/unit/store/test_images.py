@@ -127,6 +127,7 @@ def test_a_damaged_config_is_named_and_can_be_stored_again(store: Store) -> None
     path.write_bytes(path.read_bytes().replace(b"amd64", b"amd65"))
     with pytest.raises(CorruptData, match="is damaged"):
         store.images.get(image.id)
+    assert [found.id for found in store.images.list()] == [image.id]
     assert add_image(store, BASE) == image
 
 

@@ -197,12 +197,26 @@ def test_after_a_reboot_bytes_are_checked_and_damage_is_healed(store: Store, at:
     with pytest.raises(CorruptData, match=f"layer {DIFF_ID} is damaged"):
         store.layers.mounts([DIFF_ID])
     assert not store.layers.has(DIFF_ID)
+    assert store.layers.pin([DIFF_ID]) == frozenset()
     assert store.images.get("app").id == image.id
     store.layers.ingest([TAR])
     store.db.execute("UPDATE layer SET verified_boot = 'the last one'")
     assert store.layers.mounts([DIFF_ID])
     with store.layers.open_tar(DIFF_ID) as tar:
         assert tar.read() == TAR
+
+
+def test_a_pull_after_a_reboot_asks_for_damaged_layers_again(store: Store) -> None:
+    other = store.layers.ingest([layer_tar({"x": b""})]).diff_id
+    store.layers.ingest([TAR])
+    path = f"{store.root}/layers/{DIFF_ID.hex}.erofs"
+    os.truncate(path, 8192)
+    store.db.execute("UPDATE layer SET verified_boot = 'the last one'")
+    assert store.layers.pin([DIFF_ID, other]) == {other}
+    store.layers.ingest([TAR])
+    assert store.layers.pin([DIFF_ID, other]) == {DIFF_ID, other}
+    os.unlink(path)
+    assert store.layers.pin([DIFF_ID, other]) == {other}
 
 
 def test_an_opaque_layer_hides_those_below(store: Store) -> None:

@@ -1,0 +1,21 @@
+"""Records as the JSON text of a column."""
+
+import json
+from typing import Any, TypeVar
+
+from ..errors import CorruptData
+from ..spec.codec import decode, encode
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+
+def dump(record: object) -> str:
+    return json.dumps(encode(record), separators=(",", ":"))
+
+
+def parse(record: type[R], text: str, what: str) -> R:
+    """Raises CorruptData naming `what` when the text is not what `dump` wrote."""
+    try:
+        return decode(record, json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorruptData(f"the row of {what} is damaged: {error}") from error
