@@ -93,10 +93,11 @@ class Images:
         wanted = parse_platform(platform) if platform else host_platform()
         sink = LayerSink(self._store, reference.name)
 
-        def resolved(pulled: "Pulled") -> None:
-            sink.expect([layer.diff_id for layer in pulled.layers])
+        def resolved(pulled: "Pulled") -> bool:
+            complete = sink.expect([layer.diff_id for layer in pulled.layers])
             name = reference.digest or reference.tag
             report(Message(f"{name}: Pulling from {reference.path}"))
+            return not (complete and self._store.images.exists(Digest.of(pulled.config)))
 
         pulled = self._registry(report).pull(reference, wanted, sink, report, resolved=resolved)
         before = self._tagged(reference)
@@ -175,11 +176,11 @@ class Images:
         """Check and store. Raises Unauthorized when the registry does not know them."""
         if self._registry(report).login(server, username, password):
             report(
-                Warning(
-                    "Your credentials are stored unencrypted in "
+                Message(
+                    "WARNING! Your credentials are stored unencrypted in "
                     f"'{self._settings.docker_config}'.\n"
                     "Configure a credential helper to remove this warning. See\n"
-                    "https://docs.docker.com/go/credential-store/"
+                    "https://docs.docker.com/go/credential-store/\n"
                 )
             )
 

@@ -1,6 +1,6 @@
 """The store as the registry sees it: where pulled layers go, where pushed ones come from."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..registry.pulling import PullLayer
 from ..registry.pushing import Known, PushImage, PushLayer
@@ -20,11 +20,12 @@ class LayerSink:
         self._repository = repository
         self._present: frozenset[Digest] = frozenset()
 
-    def expect(self, diff_ids: Iterable[Digest]) -> None:
-        """Say what will come, before the threads start: how layers are mounted is tried out by the
-        first who asks, and that is one thread's work."""
+    def expect(self, diff_ids: Sequence[Digest]) -> bool:
+        """Say what will come; whether all of it is there. Called before the threads start: how
+        layers are mounted is tried out by the first who asks, and that is one thread's work."""
         self._present = self._store.layers.pin(diff_ids)
         self._store.backend.kind  # noqa: B018 - asked here, remembered there
+        return self._present.issuperset(diff_ids)
 
     def has(self, diff_id: Digest) -> bool:
         return diff_id in self._present

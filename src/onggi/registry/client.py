@@ -47,10 +47,10 @@ class Registry:
         sink: Sink,
         report: Report,
         *,
-        resolved: Callable[[Pulled], None] | None = None,
+        resolved: Callable[[Pulled], bool] | None = None,
     ) -> Pulled:
         """Fetch an image: its documents are returned, its layers go to `sink`. `resolved` is called
-        before the first layer moves. Mirrors of the registry are asked first."""
+        before the first layer moves and says whether any shall. Mirrors are asked first."""
         with Transport(self._settings, self._timeouts) as transport:
             work = self._work(transport)
             sessions = [
@@ -60,9 +60,8 @@ class Registry:
             sessions.append(Session(work, reference.domain))
             pull = Pull(work, sessions, reference, platform, _serial(report))
             pulled = pull.resolve()
-            if resolved is not None:
-                resolved(pulled)
-            pull.layers(pulled, sink)
+            if resolved is None or resolved(pulled):
+                pull.layers(pulled, sink)
             return pulled
 
     def push(self, reference: Reference, image: PushImage, report: Report) -> Pushed:

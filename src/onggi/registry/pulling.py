@@ -110,14 +110,13 @@ class Pull:
         """Fetch the layers the sink does not have; how many that were."""
         wanted: dict[Digest, PullLayer] = {}
         for layer in pulled.layers:
-            self._tell(layer, "Pulling fs layer")
-        for layer in pulled.layers:
             if layer.diff_id in wanted or sink.has(layer.diff_id):
                 self._tell(layer, "Already exists")
             else:
                 wanted[layer.diff_id] = layer
-                if len(wanted) > PARALLEL:
-                    self._tell(layer, "Waiting")
+                self._tell(layer, "Pulling fs layer")
+        for layer in list(wanted.values())[PARALLEL:]:
+            self._tell(layer, "Waiting")
         in_parallel(self._work, [partial(self._layer, each, sink) for each in wanted.values()])
         return len(wanted)
 
