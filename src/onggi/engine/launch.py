@@ -26,6 +26,7 @@ from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..monitor.log import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, LogWriter
 from ..network import bridge
 from ..runtime import init
+from ..runtime.child import Started
 from ..runtime.plan import InitPlan
 from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
 from ..spec.digest import Digest
@@ -207,7 +208,7 @@ class _Run:
         self._connection: Connection | None = None
         self.server: socket.socket | None = None
 
-    def go(self) -> init.Started:
+    def go(self) -> Started:
         launcher, container = self._launcher, self._container
         paths, config = launcher._paths, container.config
         paths.make_running(container.id)

@@ -56,7 +56,7 @@ class System:
             - by_status.count("paused"),
             "Images": len(self._images.list()),
             "Driver": "overlay2",
-            "DriverStatus": [["Layer backend", self._store.layers.backend()]],
+            "DriverStatus": [["Layer backend", self._store.layers.backend.kind]],
             "LoggingDriver": "json-file",
             "CgroupVersion": str(Cgroup("info").version),
             "KernelVersion": host.release,

@@ -155,15 +155,18 @@ def _require_source(request: MountRequest) -> None:
             f"invalid mount config for type \"bind\": invalid mount path: '{request.source}' "
             "mount path must be absolute"
         )
-    if request.create_source:
-        os.makedirs(request.source, 0o755, exist_ok=True)
     try:
         os.stat(request.source)
+        return
+    except FileNotFoundError as error:
+        if not request.create_source:
+            raise InvalidInput(
+                'invalid mount config for type "bind": bind source path does not exist: '
+                f"{request.source}"
+            ) from error
     except OSError as error:
-        raise InvalidInput(
-            'invalid mount config for type "bind": bind source path does not exist: '
-            f"{request.source}"
-        ) from error
+        raise InvalidInput(f"bind source {request.source}: {error.strerror}") from error
+    os.makedirs(request.source, 0o755, exist_ok=True)
 
 
 def _subpath(source: str, subpath: str) -> str:

@@ -42,14 +42,14 @@ class Layers:
         self._rows = rows
         self._blobs = blobs
         self._lock = lock
-        self._backend = backend
+        self.backend = backend
         self._scratch = scratch
 
     @cached_property
     def _maker(self) -> "Maker":
         from .making import Maker  # threads and decompressors: not for those who only mount
 
-        return Maker(self._directory, self._rows, self._lock, self._backend, self._scratch)
+        return Maker(self._directory, self._rows, self._lock, self.backend, self._scratch)
 
     # -- looking
 
@@ -161,7 +161,7 @@ class Layers:
         """
         rows = self._rows.load(diff_ids)
         boot_id = process.boot_id()
-        form, kind = self._backend.form, self._backend.kind
+        form, kind = self.backend.form, self.backend.kind
         stack: list[LayerMount] = []
         for position, diff_id in enumerate(diff_ids):
             row = rows.get(diff_id)

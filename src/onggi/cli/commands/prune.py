@@ -117,8 +117,9 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
 
 def prune_cache(session: Session) -> None:
     """The records go, then the layers that only they held."""
-    session.engine.store.cache.prune(keep_bytes=0)
-    session.engine.store.collect()
+    store = session.engine.store
+    store.cache.remove(tuple(record.key for record in store.cache.list()))
+    store.collect()
 
 
 def system(session: Session, values: Values, arguments: list[str]) -> int:

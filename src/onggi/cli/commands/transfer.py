@@ -122,7 +122,7 @@ def load(session: Session, values: Values, arguments: list[str]) -> int:
         raise refusal("requested load from stdin, but stdin is empty")
     report = reporter(session, session.out, quiet=values.on("quiet"))
     with read_from(path) as stream:
-        loaded = session.engine.images.load(stream, report=report)
+        loaded = session.engine.images.load(stream.read, report=report)
     for name in loaded:
         kind = "Loaded image ID" if name.startswith("sha256:") else "Loaded image"
         session.out.line(f"{kind}: {name}")
