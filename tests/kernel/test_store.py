@@ -1,7 +1,9 @@
 """The store killed at any moment, on a full disk, and mounted by a real kernel."""
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,7 +146,7 @@ def small_disk(tmp_path: Path, kind: str, size_mib: int) -> Iterator[Path]:
     try:
         yield target
     finally:
-        subprocess.run(["umount", str(target)], check=True)
+        subprocess.run(["umount", "-l", str(target)], check=True)  # also when a test failed
 
 
 def fill(directory: Path) -> None:
@@ -195,6 +197,77 @@ def test_deleting_works_on_a_full_disk(tmp_path: Path) -> None:
         assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize > 19 << 20
         add_image(store, TAR, tags=["next"])
         assert store.db.check() == []
+        store.close()
+
+
+# -- power cuts --------------------------------------------------------------------------------
+
+_GOING_DOWN = 0x8004587D  # FS_IOC_SHUTDOWN
+_NO_LOG_FLUSH = 2  # what is not on disk yet is lost, as when the power goes
+
+
+def work_until_dark(store: Store, number: int, acknowledge: int) -> None:
+    """Add and remove images until the disk is gone; tell what has been done."""
+    for count in range(1000):
+        name = f"cut{number}-{count}"
+        add_image(store, TAR, layer_tar({name: os.urandom(30_000)}), tags=[name])
+        os.write(acknowledge, f"+{name}\n".encode())
+        if count % 3 == 2:
+            store.images.remove(name)
+            os.write(acknowledge, f"-{name}\n".encode())
+
+
+def acknowledged(told: bytes) -> tuple[set[str], set[str]]:
+    lines = told.decode().splitlines()
+    gone = {line[1:] for line in lines if line[0] == "-"}
+    return {line[1:] for line in lines if line[0] == "+"} - gone, gone
+
+
+def cut_power(disk: Path, image: Path, store: Store, number: int) -> bytes:
+    """What the worker said before the power went."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work_until_dark(store, number, write)
+        finally:
+            os._exit(0)
+    os.close(write)
+    told = b""
+    while told.count(b"\n") < number % 7 + 1:
+        told += os.read(read, 4096)
+    fd = os.open(disk, os.O_RDONLY)
+    fcntl.ioctl(fd, _GOING_DOWN, struct.pack("I", _NO_LOG_FLUSH))
+    os.kill(pid, signal.SIGKILL)
+    os.close(fd)
+    os.waitpid(pid, 0)
+    while piece := os.read(read, 4096):
+        told += piece
+    os.close(read)
+    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+    return told
+
+
+@pytest.mark.root
+@pytest.mark.sec("S1")
+def test_what_was_acknowledged_survives_power_cuts(tmp_path: Path) -> None:
+    kept: set[str] = set()
+    with small_disk(tmp_path, "ext4", 96) as disk:
+        store = Store(str(disk / "root"), str(tmp_path / "run"), backend="erofs")
+        store.db.rows("SELECT 1")
+        for number in range(12):
+            store.close()
+            fresh, gone = acknowledged(cut_power(disk, tmp_path / "disk.img", store, number))
+            kept |= fresh
+            assert store.db.check() == []
+            there = {tag.rpartition("/")[2][:-7] for i in store.images.list() for tag in i.tags}
+            # The last operation may have been done without being told.
+            assert len(kept - there) <= 1
+            assert not there & gone
+            assert len(there - kept) <= 1
+            kept = there
+            check(store)
         store.close()
 
 
