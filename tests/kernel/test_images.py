@@ -344,25 +344,44 @@ images.pull(sys.argv[3])
 """
 
 
-def test_kill_9_in_the_middle_of_a_pull(here: Machine) -> None:
-    """The second layer stalls after some bytes: the first is stored, then the process dies."""
+def pulling(here: Machine, name: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", PULL, str(SOURCE), str(here.home), name]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_pull_that_is_ended_in_the_middle(here: Machine, sent: signal.Signals) -> None:
+    """The second layer stalls after some bytes; the first one is stored when the signal comes."""
     with fake_registry() as registry:
         registry.add_image([BASE, APP], "1")
+        name = f"{registry.host}/app:1"
         path = f"/v2/app/blobs/{digest(APP)}"
         half = Answer(200, APP[: 1 << 20], {"Content-Length": str(len(APP))})
         registry.on("GET", path, half, lambda seen: None)
-        process = subprocess.Popen(
-            [sys.executable, "-c", PULL, str(SOURCE), str(here.home), f"{registry.host}/app:1"]
-        )
-        deadline = time.monotonic() + 20
-        while path not in registry.paths() or not here.store.layers.has(Digest.of(BASE)):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # another process's work has no other sign
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with pulling(here, name) as process:
+            deadline_s = time.monotonic() + 20
+            while path not in registry.paths() or not here.store.layers.has(Digest.of(BASE)):
+                assert process.poll() is None
+                assert time.monotonic() < deadline_s
+                time.sleep(0.01)  # another process's work has no other sign
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=10)
+        assert process.returncode == -sent
+        assert (b"KeyboardInterrupt" in said) == (sent == signal.SIGINT)
         assert here.images.list() == []
         here.store.collect()
         assert not here.store.layers.has(Digest.of(BASE))
-        assert here.images.pull(f"{registry.host}/app:1").tags == (f"{registry.host}/app:1",)
-        assert here.export(f"{registry.host}/app:1") == BASE + APP
+        assert here.images.pull(name).tags == (name,)
+        assert here.export(name) == BASE + APP
+
+
+def test_several_pulls_of_one_image_at_once(here: Machine, registry: RegistryServer) -> None:
+    name = f"{registry.host}/crowd:1"
+    image_id = here.build(name, BASE, APP)
+    here.images.push(name)
+    here.images.remove(name)
+    processes = [pulling(here, name) for _ in range(4)]
+    said = [process.communicate(timeout=30)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    assert [image.id for image in here.images.list()] == [image_id]
+    assert here.export(name) == BASE + APP

@@ -154,22 +154,40 @@ def is_loopback(host: str) -> bool:
 
 def is_inside(host: str) -> bool:
     """Whether the host is literally on this machine or a private network."""
+    address = _plain_address(host)
+    return is_local(host) or (
+        address is not None and not (address.is_global and not address.is_multicast)
+    )
+
+
+def is_local(host: str) -> bool:
+    """Whether the host is literally this machine or on its link, where metadata services live."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    address = _plain_address(host)
+    return address is not None and (
+        address.is_loopback or address.is_link_local or address.is_unspecified
+    )
+
+
+def _plain_address(host: str) -> Address | None:
     address = address_of(host)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address is not None and not (address.is_global and not address.is_multicast)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped if isinstance(mapped, ipaddress.IPv4Address) else address
 
 
-def follow(url: str, location: str, registry: Origin, what: str = "redirect") -> str:
+def follow(
+    url: str, location: str, registry: Origin, what: str = "redirect", *, reading: bool = False
+) -> str:
     """The absolute target of a redirect, an upload Location or a Link. Raises Forbidden where it
-    leaves https, or leads from a public registry to an address inside (metadata services)."""
+    leaves https, or leads from a public registry to an address inside. What is only read may come
+    from a private network (object stores of companies), never from this machine or its link."""
     target = urljoin(url, location)
     there = origin(target, what)
     if registry.scheme == "https" and there.scheme != "https":
         raise Forbidden(f"{what} from https://{registry.host} to plain http: refused")
-    if is_inside(there.host) and there.host != registry.host and not is_inside(registry.host):
+    inside = is_local(there.host) if reading else is_inside(there.host)
+    if inside and there.host != registry.host and not is_inside(registry.host):
         raise Forbidden(
             f"{what} from {registry.host} to the internal address {there.host}: refused"
         )

@@ -255,7 +255,8 @@ class Session:
             response.close()
             if method not in ("GET", "HEAD") and response.status not in (307, 308):
                 raise Forbidden(f"registry {self.name} redirects {method}: refused")
-            url = protocol.follow(url, location, self.origin)
+            reading = method in ("GET", "HEAD")
+            url = protocol.follow(url, location, self.origin, reading=reading)
         raise Unavailable(f"registry {self.name} redirects in a circle")
 
     def _authorization(self, scopes: tuple[str, ...], fresh: bool) -> str:

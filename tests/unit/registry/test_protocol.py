@@ -169,9 +169,18 @@ def test_what_is_no_token(body: bytes) -> None:
         "https://0x7f.1/x",
     ],
 )
-def test_redirects_that_are_not_followed(location: str) -> None:
+@pytest.mark.parametrize("reading", [True, False])
+def test_redirects_that_are_not_followed(location: str, reading: bool) -> None:
     with pytest.raises(Forbidden):
-        protocol.follow("https://registry.example/v2/", location, PUBLIC)
+        protocol.follow("https://registry.example/v2/", location, PUBLIC, reading=reading)
+
+
+@pytest.mark.sec("C9")
+def test_only_reading_may_lead_into_a_private_network() -> None:
+    here, there = "https://registry.example/v2/", "https://10.1.2.3:9000/bucket/blob"
+    assert protocol.follow(here, there, PUBLIC, reading=True) == there
+    with pytest.raises(Forbidden, match="internal address"):
+        protocol.follow(here, there, PUBLIC)
 
 
 def test_redirects_that_are_followed() -> None:
