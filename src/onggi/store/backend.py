@@ -7,7 +7,6 @@ through a loop device, or a directory of extracted files.
 import os
 from typing import Literal, get_args
 
-from ..linux import mount
 from ..spec.mount import LayerMount
 from .durable import make_directory, write_all
 from .scratch import Scratch
@@ -77,6 +76,8 @@ def _write_trial(path: str) -> None:
 
 
 def _mounts(layer: LayerMount) -> bool:
+    from ..linux import mount  # for the one trial of a boot
+
     try:
         fd = mount.mount_layer(layer)
     except OSError:  # whatever the reason, this way is closed
