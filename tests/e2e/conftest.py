@@ -1,14 +1,20 @@
 """The installed command as a user types it, on a store of its own; and nothing may stay behind."""
 
+import fcntl
 import os
+import select
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from registry_server import PROGRAM, RegistryServer, registry_server
 
 COMMAND = Path(sys.executable).parent / "onggi"
 LEFTOVER_DEADLINE_S = 15
@@ -69,10 +75,89 @@ class Onggi:
             env=self.environment,
         )
 
+    @contextmanager
+    def terminal(self, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator["Terminal"]:
+        """The command on a real terminal of that size; killed when the block ends before it does."""
+        terminal = Terminal([str(self.command), *arguments], self.environment, rows, columns)
+        try:
+            yield terminal
+        finally:
+            terminal.close()
+
+    def until(self, wanted: str, *arguments: str) -> str:
+        """Asks again and again until `wanted` is in the output."""
+        deadline = time.monotonic() + 20
+        while wanted not in (text := self(*arguments, code=None).stdout):
+            assert time.monotonic() < deadline, f"{arguments}: no {wanted!r} in {text!r}"
+            time.sleep(0.05)
+        return text
+
     def remove_containers(self) -> None:
         ids = self.out("ps", "-aq").split()
         if ids:
             self("rm", "-f", "-v", *ids)
+
+
+class Terminal:
+    """A program whose standard streams and controlling terminal are a pty that we hold."""
+
+    def __init__(self, argv: list[str], environment: dict[str, str], rows: int, columns: int):
+        self.master, slave = os.openpty()
+        self.resize(rows, columns)
+
+        def take_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment, "TERM": "xterm"},
+            start_new_session=True,
+            preexec_fn=take_terminal,
+        )
+        os.close(slave)
+        self.text = ""
+        self.read = 0  # how far `expect` has come
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def send(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def expect(self, wanted: str, timeout_s: float = 20) -> str:
+        """What came up to and with `wanted`, after what was expected before."""
+        deadline = time.monotonic() + timeout_s
+        while (at := self.text.find(wanted, self.read)) < 0:
+            assert self._more(deadline), f"no {wanted!r} in {self.text[self.read :]!r}"
+        found = self.text[self.read : at + len(wanted)]
+        self.read = at + len(wanted)
+        return found
+
+    def wait(self, timeout_s: float = 20) -> int:
+        """Its exit code, after everything it wrote."""
+        deadline = time.monotonic() + timeout_s
+        while self._more(deadline):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def _more(self, deadline: float) -> bool:
+        """False at the end or the deadline."""
+        ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
+        try:
+            data = os.read(self.master, 65536) if ready else b""
+        except OSError:  # EIO: nobody holds the other side
+            data = b""
+        self.text += data.decode(errors="replace")
+        return bool(data)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
 
 
 class HostState(NamedTuple):
@@ -158,3 +243,41 @@ def lone_onggi(clean_host: None, tmp_path: Path) -> Iterator[Onggi]:
     onggi = Onggi(tmp_path)
     yield onggi
     onggi.remove_containers()
+
+
+@pytest.fixture(scope="session")
+def loaded(shared_onggi: Onggi, base_image: Callable[[str], Path]) -> Callable[[str], str]:
+    """`loaded("debian:bookworm")`: that image is in the shared store; its name again."""
+    have: set[str] = set()
+
+    def load(name: str) -> str:
+        if name not in have:
+            shared_onggi("load", "-q", "-i", str(base_image(name)))
+            have.add(name)
+        return name
+
+    return load
+
+
+@pytest.fixture
+def busybox(onggi: Onggi, loaded: Callable[[str], str]) -> str:
+    return loaded("busybox:latest").removesuffix(":latest")
+
+
+@pytest.fixture
+def debian(onggi: Onggi, loaded: Callable[[str], str]) -> str:
+    return loaded("debian:bookworm")
+
+
+@pytest.fixture
+def python(onggi: Onggi, loaded: Callable[[str], str]) -> str:
+    return loaded("python:3.11")
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A registry that anybody may push to."""
+    if PROGRAM is None:
+        pytest.skip("no docker-registry")
+    with registry_server(tmp_path_factory.mktemp("registry")) as server:
+        yield server

@@ -192,8 +192,8 @@ class _Signals:
             if isinstance(number, signal.Signals) and (
                 number.name not in _NOT_PROXIED or number == signal.SIGWINCH
             ):
-                if signal.getsignal(number) == signal.SIG_IGN:
-                    continue  # nohup: stays ignored
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # nohup
                 try:
                     self._before[number] = signal.signal(number, _noted)
                 except OSError:

@@ -40,6 +40,8 @@ from .paths import Paths, write_file
 from .reaper import ACTIVE, Reaper
 from .volumes import Volumes
 
+IDLE_NETWORK_S = 1.0
+
 
 class Launcher:
     def __init__(
@@ -160,6 +162,18 @@ class Launcher:
             first_client=client,
             on_exit=lambda code: self.finish(container, code),
         )
+        self._tidy_later()
+
+    def _tidy_later(self) -> None:
+        """Take the idle network down in a while, in a process of its own: nobody waits for it, and
+        a container that starts meanwhile finds the bridge standing."""
+        if not self._networks.is_idle():
+            return
+        self._store.close()
+        if os.fork() == 0:
+            time.sleep(IDLE_NETWORK_S)
+            if self._networks.is_idle():
+                self._networks.take_down_unused()
 
     def finish(self, container: Container, code: int) -> None:
         """Record the end, then take down what the run made."""

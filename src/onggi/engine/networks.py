@@ -1,8 +1,8 @@
 """Networks and a container's place on them: address, bridge, veth, ports, firewall rules.
 
 Intent is recorded (endpoint row) before anything is made, everything is made under one lock, and
-every undoing is idempotent, so that a crash anywhere leaves something `disconnect` can finish. With
-the last endpoint go the bridge and our firewall table: an idle host carries nothing of ours.
+every undoing is idempotent, so that a crash anywhere leaves something `disconnect` can finish. Soon
+after the last endpoint go the bridge and our firewall table: an idle host carries nothing of ours.
 """
 
 import fcntl
@@ -94,11 +94,12 @@ class Networks:
                     network.id, lambda used: _endpoint(network, container_id, used, bindings)
                 )
                 bridge.ensure_bridge(network)
-                self._apply_rules()
+                self._apply_rules(self._used())
             except BaseException:
                 for fd in held:
                     os.close(fd)
-                self._release(container_id)
+                self._store.networks.release(container_id)
+                self._take_down_unused()
                 raise
         return Connection(network, endpoint, tuple(held))
 
@@ -107,27 +108,41 @@ class Networks:
         bridge.attach(connection.endpoint, connection.network, pid)
 
     def disconnect(self, container_id: str) -> None:
-        """Take the container off its networks. Idempotent."""
+        """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`:
+        removing one costs 50 ms, and the next container may want it."""
         if not self._store.networks.endpoints(container_id=container_id):
             return
         with self._locked():
-            for endpoint in self._store.networks.endpoints(container_id=container_id):
+            endpoints = self._store.networks.endpoints(container_id=container_id)
+            for endpoint in endpoints:
                 bridge.detach(endpoint)
-            self._release(container_id)
+            self._store.networks.release(container_id)
+            self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
 
-    def _release(self, container_id: str) -> None:
-        self._store.networks.release(container_id)
-        used = {endpoint.network_id for endpoint in self._store.networks.endpoints()}
+    def is_idle(self) -> bool:
+        """Whether no container is on any network."""
+        return not self._store.networks.endpoints()
+
+    def take_down_unused(self) -> None:
+        """Remove the bridges no container is on, and their rules. Idempotent."""
+        with self._locked():
+            self._take_down_unused()
+
+    def _take_down_unused(self) -> None:
+        used = self._used()
         for network in self._store.networks.list():
             if network.bridge and network.id not in used:
                 bridge.remove_bridge(network)
-        self._apply_rules()
+        self._apply_rules(used)
 
-    def _apply_rules(self) -> None:
-        endpoints = self._store.networks.endpoints()
-        used = {endpoint.network_id for endpoint in endpoints}
-        networks = [n for n in self._store.networks.list() if n.bridge and n.id in used]
-        bridge.apply(rules.render(networks, endpoints, self._table), self._table)
+    def _used(self) -> set[str]:
+        """Ids of the networks that containers are on."""
+        return {endpoint.network_id for endpoint in self._store.networks.endpoints()}
+
+    def _apply_rules(self, network_ids: set[str]) -> None:
+        networks = [n for n in self._store.networks.list() if n.bridge and n.id in network_ids]
+        text = rules.render(networks, self._store.networks.endpoints(), self._table)
+        bridge.apply(text, self._table)
 
     def _with_subnet(self, network: Network) -> Network:
         """The network with a range of its own. The default one chooses when it is first used, and
