@@ -4,7 +4,6 @@ Errors are one line on stderr, and in the file of --log. Exit codes: 1 for an er
 foreground process its own.
 """
 
-import _thread
 import json
 import os
 import sys
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable
 
 from ..errors import InvalidInput, OnggiError
-from ..linux import cgroup
 from . import arguments as args
 from .arguments import Parsed
 from .handshake import CREATE_PREFIX, EXEC_PREFIX
@@ -61,28 +59,10 @@ def _dispatch(top: Parsed) -> int:
         least = 1
     if len(parsed.rest) < least or (len(parsed.rest) > least and "[" not in wanted):
         raise InvalidInput(f"{name} wants: {wanted or 'no arguments'}")
-    joined = _hasten_in_background() if name in ("create", "run") else None
     from . import commands
 
-    if joined is not None:
-        joined.acquire()  # one thread again before anything forks
     run: Callable[[str, Parsed], int] = getattr(commands, f"{name}_container")
     return run(top.last("root", DEFAULT_ROOT), parsed)
-
-
-def _hasten_in_background() -> "_thread.LockType":
-    """See linux.cgroup.hasten: the 10 ms pass while the rest of the program is being imported."""
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def body() -> None:
-        try:
-            cgroup.hasten()
-        finally:
-            done.release()
-
-    _thread.start_new_thread(body, ())
-    return done
 
 
 def _fail(argv: list[str], message: str, hint: str | None) -> int:
