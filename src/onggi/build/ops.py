@@ -91,7 +91,12 @@ class _Stages(Containers):
 
     def __init__(self, engine: Engine, layers: Layers) -> None:
         super().__init__(
-            engine.store, engine.paths, engine.images, engine.networks, engine.volumes, _ignore
+            engine.store,
+            engine.paths,
+            engine.images,
+            engine.networks,
+            lambda: engine.volumes,
+            _ignore,
         )
         self._layers = layers
 

@@ -90,7 +90,8 @@ class Session:
     @property
     def engine(self) -> "Engine":
         if self._engine is None:
-            from ..engine.engine import Engine, Settings
+            from ..engine.engine import Engine
+            from ..engine.settings import Settings
 
             self._engine = Engine(
                 self.root,

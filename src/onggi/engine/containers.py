@@ -6,12 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound, OnggiError, Unsupported
 from ..linux import process
-from ..linux.cgroup import Cgroup
-from ..monitor.attach import Attachment
 from ..progress import Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
 from ..spec.digest import Digest
@@ -19,12 +18,18 @@ from ..spec.image import Image
 from ..spec.network import Endpoint, PortBinding
 from ..spec.reference import parse_reference
 from ..store.store import Store
-from . import changes, control, filters, initlayer, inspection, launch, lifecycle, merge, names
+from . import filters, lifecycle
 from .images import Images
 from .networks import Networks, container_of_mode
 from .paths import Paths
 from .reaper import ACTIVE, Reaper
-from .volumes import Volumes
+
+if TYPE_CHECKING:
+    from ..monitor.attach import Attachment
+    from .control import Table
+    from .launch import Launcher
+    from .volumes import Volumes
+    from .wiring import Wiring
 
 MAX_NAME_ATTEMPTS = 6
 
@@ -36,7 +41,7 @@ class Containers:
         paths: Paths,
         images: Images,
         networks: Networks,
-        volumes: Volumes,
+        volumes: Callable[[], "Volumes"],
         warn: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -46,7 +51,20 @@ class Containers:
         self._volumes = volumes
         self._warn = warn
         self._reaper = Reaper(store, self._clean)
-        self._launcher = launch.Launcher(store, paths, networks, volumes, self.get, self._reaper)
+
+    @cached_property
+    def _wiring(self) -> "Wiring":
+        from .wiring import Wiring
+
+        return Wiring(self._store, self._networks, self._paths.run)
+
+    @cached_property
+    def _launcher(self) -> "Launcher":
+        from .launch import Launcher
+
+        return Launcher(
+            self._store, self._paths, self._wiring, self._volumes(), self.get, self._reaper
+        )
 
     # -- create, look, remove
 
@@ -55,6 +73,8 @@ class Containers:
     ) -> Container:
         """A new container, not started. `pull` is missing, always or never. Raises NotFound for an
         image that cannot be had, Conflict for a taken name, InvalidInput with docker's words."""
+        from . import launch, merge
+
         if options.name:
             merge.check_name(options.name)
         self._check_modes(options)
@@ -62,7 +82,7 @@ class Containers:
         container_id = os.urandom(32).hex()
         with self._store.shared():
             requests = merge.wanted_mounts(options, image.config.volumes)
-            mounts = self._volumes.resolve(requests, image.config.diff_ids)
+            mounts = self._volumes().resolve(requests, image.config.diff_ids)
             config = merge.merge(container_id, options, image, mounts, self._host_name(options))
             launch.check(config, self._paths)
             self._paths.make_container(container_id)
@@ -70,10 +90,12 @@ class Containers:
                 return self._insert(container_id, options.name, config)
             except BaseException:
                 self._paths.remove_container(container_id)
-                self._volumes.remove_anonymous(mounts)
+                self._volumes().remove_anonymous(mounts)
                 raise
 
     def _insert(self, container_id: str, name: str, config: Any) -> Container:
+        from . import names
+
         me = os.getpid()
         state = ContainerState(
             monitor_pid=me,
@@ -92,14 +114,14 @@ class Containers:
         raise AssertionError("unreachable")
 
     def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
-        if pull == "always":
-            return self._images.pull(options.image, platform=options.platform, report=report)
-        try:
-            return self._images.get(options.image)
-        except NotFound:
-            if pull == "never":
-                raise
-        return self._images.pull(options.image, platform=options.platform, report=report)
+        if pull != "always":
+            try:
+                return self._images.get(options.image)
+            except NotFound:
+                if pull == "never":
+                    raise
+        name = parse_reference(options.image).familiar
+        return self._images.pull(name, platform=options.platform, report=report)
 
     def _check_modes(self, options: ContainerOptions) -> None:
         host = options.host
@@ -140,6 +162,8 @@ class Containers:
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
         """Docker's JSON object of one container."""
+        from . import changes, inspection
+
         container = self.get(reference)
         sizes = changes.sizes(self._store, self._paths, container) if size else None
         endpoints = self._networks.endpoints(container.id)
@@ -155,9 +179,13 @@ class Containers:
 
     def loopback_only_ports(self, container: Container) -> Sequence[PortBinding]:
         """Published ports whose program listens on 127.0.0.1 alone, where -p cannot reach it."""
+        from . import inspection
+
         return inspection.loopback_only(container, self.ports(container))
 
     def rename(self, reference: str, name: str) -> None:
+        from . import merge
+
         container = self.get(reference)
         merge.check_name(name.lstrip("/"))
         self._store.containers.rename(container.id, name.lstrip("/"))
@@ -165,6 +193,8 @@ class Containers:
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Delete a container that does not run (with `force`: kill it first), its writable layer
         and logs; with `volumes` its anonymous volumes too. Raises Conflict, NotFound."""
+        from . import control, launch
+
         container = self.get(reference)
         if container.state.status in ACTIVE:
             if not force:
@@ -181,10 +211,12 @@ class Containers:
             if container.state.status in ACTIVE:
                 raise Conflict(f'container "{container.name}" was started meanwhile')
             self._clean(container)
-            launch.delete(self._store, self._paths, self._volumes, container, volumes)
+            launch.delete(self._store, self._paths, self._volumes(), container, volumes)
 
     def prune(self, chosen: filters.Filters | None = None) -> Sequence[str]:
         """Remove all containers that do not run; their ids."""
+        from . import initlayer
+
         removed = []
         for container in self.list(all=True, filters=chosen):
             if container.state.status in ("created", "exited", "dead"):
@@ -198,8 +230,10 @@ class Containers:
 
     def _clean(self, container: Container) -> None:
         """Undo what a run made, whatever of it is left."""
+        from ..linux.cgroup import Cgroup
+
         Cgroup(container.id).remove()
-        self._networks.disconnect(container.id)
+        self._wiring.disconnect(container.id)
         self._paths.remove_running(container.id)
 
     # -- run
@@ -209,22 +243,30 @@ class Containers:
         NotModified when it already runs."""
         return self._launcher.start(self.get(reference), client=None)
 
-    def start_attached(self, reference: str, *, stdin: bool) -> Attachment:
+    def start_attached(self, reference: str, *, stdin: bool) -> "Attachment":
         """Start with an attachment that misses no byte and slows the container as a pipe would."""
         return self._launcher.start_attached(self.get(reference), stdin=stdin)
 
-    def attach(self, reference: str, *, stdin: bool) -> Attachment:
+    def attach(self, reference: str, *, stdin: bool) -> "Attachment":
         """Join a running container's streams. Raises Conflict when it does not run."""
+        from . import control
+
         return control.attach(self._paths, self.get(reference), stdin=stdin)
 
     def stop(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         """Signal, wait, then kill. Raises NotModified when it does not run."""
+        from . import control
+
         control.stop(self._paths, self.get(reference), timeout_s, signal)
 
     def kill(self, reference: str, signal: str = "KILL") -> None:
+        from . import control
+
         control.kill(self.get(reference), signal)
 
     def restart(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        from . import control
+
         container = self.get(reference)
         if container.state.status in ACTIVE:
             lifecycle.require(container, lifecycle.Event.STOP)
@@ -233,26 +275,38 @@ class Containers:
         self._launcher.start(container, client=None)
 
     def pause(self, reference: str) -> None:
+        from . import control
+
         control.pause(self._store, self.get(reference))
 
     def unpause(self, reference: str) -> None:
+        from . import control
+
         control.unpause(self._store, self.get(reference))
 
     def wait(self, reference: str, *, timeout_s: float | None = None) -> ContainerState:
         """Wait for the end; the final state. Raises Unavailable after `timeout_s`."""
+        from . import control
+
         return control.wait(self._paths, self.get(reference), self.get, timeout_s)
 
-    def top(self, reference: str, ps_args: Sequence[str]) -> control.Table:
+    def top(self, reference: str, ps_args: Sequence[str]) -> "Table":
+        from . import control
+
         return control.top(self.get(reference), ps_args)
 
     # -- what it changed
 
     def diff(self, reference: str) -> Sequence[tuple[str, str]]:
         """("A" | "C" | "D", path) of everything that differs from the image."""
+        from . import changes
+
         return changes.diff(self._store, self._paths, self.get(reference))
 
     def size(self, reference: str) -> tuple[int, int]:
         """(bytes of the writable layer, bytes of everything)."""
+        from . import changes
+
         return changes.sizes(self._store, self._paths, self.get(reference))
 
     def commit(
@@ -266,6 +320,8 @@ class Containers:
         pause: bool = True,
     ) -> Digest:
         """An image of the container's present file system; the image's id."""
+        from . import changes
+
         container = self.get(reference)
         name = parse_reference(target) if target else None
         request = changes.CommitRequest(name, author, message, tuple(changes_), pause)

@@ -1,28 +1,27 @@
 """The engine: wires the services over one store. It has no verbs of its own and keeps no state;
-any number of processes may hold one over the same directories."""
+any number of processes may hold one over the same directories.
+
+Services are made, and their modules loaded, when they are first asked for: `ps` never loads the
+runtime, a monitor never loads the registry client.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..store.store import Store
-from .archive import Archive
 from .containers import Containers
-from .execs import Execs
 from .images import Images
-from .logs import Logs
 from .networks import Networks
 from .paths import Paths
-from .system import System
-from .volumes import Volumes
+from .settings import Settings
 
-
-class Settings(NamedTuple):
-    """What a frontend knows of its user: where docker's credentials and our configuration lie, and
-    the proxies of its environment ({"http": url, "https": url, "no": list})."""
-
-    docker_config: str = ""
-    config_files: tuple[str, ...] = ()
-    proxies: dict[str, str] = {}  # noqa: RUF012 - never mutated
+if TYPE_CHECKING:
+    from .archive import Archive
+    from .execs import Execs
+    from .logs import Logs
+    from .system import System
+    from .volumes import Volumes
 
 
 def _ignore(text: str) -> None:
@@ -43,14 +42,39 @@ class Engine:
         self.paths = Paths(root, run)
         self.images = Images(self.store, settings)
         self.networks = Networks(self.store, run)
-        self.volumes = Volumes(self.store, root)
         self.containers = Containers(
-            self.store, self.paths, self.images, self.networks, self.volumes, warn
+            self.store, self.paths, self.images, self.networks, lambda: self.volumes, warn
         )
-        self.execs = Execs(self.store, self.paths, self.containers.get)
-        self.logs = Logs(self.paths, self.containers.get)
-        self.archive = Archive(self.store, self.paths, self.containers.get)
-        self.system = System(self.store, self.containers, self.images, self.volumes)
+
+    @cached_property
+    def volumes(self) -> "Volumes":
+        from .volumes import Volumes
+
+        return Volumes(self.store, self.paths.root)
+
+    @cached_property
+    def execs(self) -> "Execs":
+        from .execs import Execs
+
+        return Execs(self.store, self.paths, self.containers.get)
+
+    @cached_property
+    def logs(self) -> "Logs":
+        from .logs import Logs
+
+        return Logs(self.paths, self.containers.get)
+
+    @cached_property
+    def archive(self) -> "Archive":
+        from .archive import Archive
+
+        return Archive(self.store, self.paths, self.containers.get)
+
+    @cached_property
+    def system(self) -> "System":
+        from .system import System
+
+        return System(self.store, self.containers, self.images, self.volumes)
 
     def close(self) -> None:
         self.store.close()

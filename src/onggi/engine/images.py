@@ -24,7 +24,7 @@ from .imageview import HistoryRow
 if TYPE_CHECKING:
     from ..registry.client import Registry
     from ..registry.pulling import Pulled
-    from .engine import Settings
+    from .settings import Settings
 
 DEFAULT_TAG = "latest"
 

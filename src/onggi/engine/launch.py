@@ -35,10 +35,11 @@ from ..spec.network import PortBinding
 from ..store.store import Store
 from . import detach, hostfiles, initlayer, lifecycle, sandbox, specgen
 from .control import STOP_NOTE
-from .networks import Connection, Networks, container_of_mode
+from .networks import container_of_mode
 from .paths import Paths, write_file
 from .reaper import ACTIVE, Reaper
 from .volumes import Volumes
+from .wiring import Connection, Wiring
 
 IDLE_NETWORK_S = 1.0
 
@@ -48,14 +49,14 @@ class Launcher:
         self,
         store: Store,
         paths: Paths,
-        networks: Networks,
+        wiring: Wiring,
         volumes: Volumes,
         find: Callable[[str], Container],
         reaper: Reaper,
     ) -> None:
         self._store = store
         self._paths = paths
-        self._networks = networks
+        self._wiring = wiring
         self._volumes = volumes
         self._find = find
         self._reaper = reaper
@@ -167,13 +168,13 @@ class Launcher:
     def _tidy_later(self) -> None:
         """Take the idle network down in a while, in a process of its own: nobody waits for it, and
         a container that starts meanwhile finds the bridge standing."""
-        if not self._networks.is_idle():
+        if not self._wiring.is_idle():
             return
         self._store.close()
         if os.fork() == 0:
             time.sleep(IDLE_NETWORK_S)
-            if self._networks.is_idle():
-                self._networks.take_down_unused()
+            if self._wiring.is_idle():
+                self._wiring.take_down_unused()
 
     def finish(self, container: Container, code: int) -> None:
         """Record the end, then take down what the run made."""
@@ -264,11 +265,11 @@ class _Run:
         mode = config.options.host.network_mode
         if mode in ("none", "host") or "network" in self._joined:
             return
-        networks = self._launcher._networks
+        wiring = self._launcher._wiring
         name = self._container.name
         ports = wanted_ports(config)
-        self._connection = networks.connect(self._container.id, name, mode, ports)
-        self._undo.callback(networks.disconnect, self._container.id)
+        self._connection = wiring.connect(self._container.id, name, mode, ports)
+        self._undo.callback(wiring.disconnect, self._container.id)
 
     def _prepare(self, pid: int) -> None:
         """While the init mounts: its row, then its network interface."""
@@ -285,7 +286,7 @@ class _Run:
         )
         self._launcher._store.containers.update_state(self._container.id, state)
         if self._connection is not None:
-            self._launcher._networks.attach(self._connection, pid)
+            self._launcher._wiring.attach(self._connection, pid)
         elif self._container.config.options.host.network_mode == "none":
             bridge.loopback_up(pid)
 
