@@ -1,0 +1,12 @@
+"""What a frontend tells the engine of its user."""
+
+from typing import NamedTuple
+
+
+class Settings(NamedTuple):
+    """Where docker's credentials and our configuration lie, and the proxies of the user's
+    environment ({"http": url, "https": url, "no": list})."""
+
+    docker_config: str = ""
+    config_files: tuple[str, ...] = ()
+    proxies: dict[str, str] = {}  # noqa: RUF012 - never mutated

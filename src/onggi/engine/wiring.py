@@ -1,0 +1,144 @@
+"""A container's place on a network: address, bridge, veth, ports, firewall rules.
+
+Intent is recorded (endpoint row) before anything is made, everything is made under one lock, and
+every undoing is idempotent, so that a crash anywhere leaves something `disconnect` can finish. Soon
+after the last endpoint go the bridge and our firewall table: an idle host carries nothing of ours.
+"""
+
+import hashlib
+import os
+from typing import NamedTuple
+
+from ..errors import InvalidInput
+from ..network import bridge, ipam, ports, rules
+from ..spec.network import Endpoint, Network, PortBinding
+from ..store.store import Store
+from .networks import Networks
+
+DEFAULT = "bridge"
+STANDARD_RUN = "/run/onggi"
+
+
+class Connection(NamedTuple):
+    """A container's endpoint, ready for its process. `held` are the sockets that keep its published
+    ports from other programs; the monitor holds them until the end."""
+
+    network: Network
+    endpoint: Endpoint
+    held: tuple[int, ...]
+
+
+class Wiring:
+    def __init__(self, store: Store, networks: Networks, run: str) -> None:
+        self._store = store
+        self._networks = networks
+        self._table = _table_name(run)
+
+    def connect(
+        self, container_id: str, name: str, mode: str, wanted: tuple[PortBinding, ...]
+    ) -> Connection:
+        """Reserve address and ports on the network, make bridge and rules. `attach` follows when
+        the process is there. Undone by `disconnect` and by closing `held`."""
+        with self._networks.locked():
+            network = self._with_subnet(self._networks.get(DEFAULT if mode == "default" else mode))
+            if not network.bridge:
+                raise InvalidInput(f"network {network.name} cannot be joined by name")
+            bindings, held = ports.reserve(wanted, name=name)
+            try:
+                endpoint = self._store.networks.add_endpoint(
+                    network.id, lambda used: _endpoint(network, container_id, used, bindings)
+                )
+                bridge.ensure_bridge(network)
+                self._apply_rules(self._used())
+            except BaseException:
+                for fd in held:
+                    os.close(fd)
+                self._store.networks.release(container_id)
+                self._take_down_unused()
+                raise
+        return Connection(network, endpoint, tuple(held))
+
+    def attach(self, connection: Connection, pid: int) -> None:
+        """Put the container's interface into the network namespace of `pid`."""
+        bridge.attach(connection.endpoint, connection.network, pid)
+
+    def disconnect(self, container_id: str) -> None:
+        """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`:
+        removing one costs 50 ms, and the next container may want it."""
+        if not self._store.networks.endpoints(container_id=container_id):
+            return
+        with self._networks.locked():
+            endpoints = self._store.networks.endpoints(container_id=container_id)
+            for endpoint in endpoints:
+                bridge.detach(endpoint)
+            self._store.networks.release(container_id)
+            self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
+
+    def is_idle(self) -> bool:
+        """Whether no container is on any network."""
+        return not self._store.networks.endpoints()
+
+    def take_down_unused(self) -> None:
+        """Remove the bridges no container is on, and their rules. Idempotent."""
+        with self._networks.locked():
+            self._take_down_unused()
+
+    def _take_down_unused(self) -> None:
+        used = self._used()
+        for network in self._store.networks.list():
+            if network.bridge and network.id not in used:
+                bridge.remove_bridge(network)
+        self._apply_rules(used)
+
+    def _used(self) -> set[str]:
+        """Ids of the networks that containers are on."""
+        return {endpoint.network_id for endpoint in self._store.networks.endpoints()}
+
+    def _apply_rules(self, network_ids: set[str]) -> None:
+        networks = [n for n in self._store.networks.list() if n.bridge and n.id in network_ids]
+        text = rules.render(networks, self._store.networks.endpoints(), self._table)
+        bridge.apply(text, self._table)
+
+    def _with_subnet(self, network: Network) -> Network:
+        """The network with a range of its own. The default one chooses when it is first used, and
+        again when it is idle and the host has begun to route its range elsewhere."""
+        if network.driver != "bridge":
+            return network
+        idle = not self._store.networks.endpoints(network_id=network.id)
+        if network.subnet and not idle:
+            return network
+        others = [n.subnet for n in self._store.networks.list() if n.subnet and n.id != network.id]
+        routed = bridge.routed_subnets(ignore=network.bridge)
+        if network.subnet and not ipam.overlaps_any(network.subnet, [*routed, *others]):
+            return network
+        subnet = ipam.choose_subnet(routed, others)
+        chosen = network._replace(
+            subnet=subnet,
+            gateway=ipam.gateway_of(subnet),
+            bridge=network.bridge or bridge.free_name(),
+        )
+        self._store.networks.replace(chosen)
+        return chosen
+
+
+def _table_name(run: str) -> str:
+    """Engines with directories of their own do not share a firewall table."""
+    if run == STANDARD_RUN:
+        return rules.TABLE
+    return f"{rules.TABLE}_{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+def _endpoint(
+    network: Network, container_id: str, used: frozenset[str], bindings: tuple[PortBinding, ...]
+) -> Endpoint:
+    address = ipam.next_address(network.subnet, network.gateway, used)
+    return Endpoint(
+        network_id=network.id,
+        container_id=container_id,
+        address=address,
+        prefix_length=ipam.prefix_length_of(network.subnet),
+        gateway=network.gateway,
+        mac_address=ipam.mac_for(address),
+        host_interface=f"veth{container_id[:10]}",
+        ports=bindings,
+    )
