@@ -5,7 +5,6 @@ unit is in the name of whoever keeps it. Values that docker lets through by acci
 parser (NaN, more than 2**63) are refused.
 """
 
-import calendar
 import re
 import time
 
@@ -92,21 +91,40 @@ def parse_time(text: str, now_ns: int) -> int:
         return now_ns - parse_duration(text)
     except ValueError:
         pass
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise ValueError(f'failed to parse value as time or duration: "{text}"') from error
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds since 1970 of "2026-11-24T10:48:34.123456789Z", or of its first parts; without a
+    zone it is local time. Raises ValueError."""
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise ValueError(f'failed to parse value as time or duration: "{text}"')
-    numbers = [int(match[i] or "0") for i in range(1, 7)]
-    try:
-        seconds_i = calendar.timegm((*numbers, 0, 0, 0))
-        if not match[8]:
-            seconds_i = int(time.mktime((*numbers, 0, 0, -1)))  # type: ignore[arg-type]
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f'failed to parse value as time or duration: "{text}"') from error
-    zone = match[8] or "Z"
-    if zone != "Z":
+        raise ValueError(f"not a time: {text[:64]!r}")
+    year, month, day, hour, minute, second = (int(match[i] or "0") for i in range(1, 7))
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+        raise ValueError(f"not a time: {text[:64]!r}")
+    seconds = _days_since_1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+    zone = match[8]
+    if not zone:
+        try:
+            local = (year, month, day, hour, minute, second, 0, 0, -1)
+            seconds = int(time.mktime(local))
+        except OverflowError as error:
+            raise ValueError(f"not a time: {text[:64]!r}") from error
+    elif zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
-        seconds_i -= offset if zone[0] == "+" else -offset
-    return seconds_i * 10**9 + int((match[7] or "").ljust(9, "0"))
+        seconds -= offset if zone[0] == "+" else -offset
+    return seconds * 10**9 + int((match[7] or "").ljust(9, "0"))
+
+
+def _days_since_1970(year: int, month: int, day: int) -> int:
+    """Of the Gregorian calendar; counting years from March puts the leap day last."""
+    year -= month <= 2
+    leaps = year // 4 - year // 100 + year // 400
+    return 365 * year + leaps + (153 * ((month + 9) % 12) + 2) // 5 + day - 1 - 719468
 
 
 def format_size(size_bytes: float, digits: int = 4) -> str:

@@ -18,6 +18,7 @@ OWNERS = {
     "_ctypes": "linux",
     "subprocess": "linux",
     "sqlite3": "store",
+    "_sqlite3": "store",
     "grpc": "cri",
     "h11": "httpd",
     "urllib3": "registry",

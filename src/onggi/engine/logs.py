@@ -7,13 +7,13 @@ when the container's monitor is gone.
 import json
 import os
 import select
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import inotify, process
 from ..spec.container import Container
+from ..units import parse_rfc3339
 from .paths import Paths
 
 BLOCK = 1 << 16
@@ -160,25 +160,10 @@ def _entries(lines: Iterator[bytes]) -> Iterator[LogEntry]:
         try:
             record = json.loads(line)
             yield LogEntry(
-                parse_time(record["time"]), record["stream"], record["log"].encode("utf-8")
+                parse_rfc3339(record["time"]), record["stream"], record["log"].encode("utf-8")
             )
         except (ValueError, KeyError, TypeError):
             continue  # a torn or foreign line never hides the others
-
-
-def parse_time(text: str) -> int:
-    """Nanoseconds since the epoch of "2026-11-24T10:48:34.123456789Z"."""
-    seconds, _, fraction = text.rstrip("Z").partition(".")
-    parsed = time.strptime(seconds, "%Y-%m-%dT%H:%M:%S")
-    whole = int(_days(parsed) * 86400 + parsed.tm_hour * 3600 + parsed.tm_min * 60 + parsed.tm_sec)
-    return whole * 1_000_000_000 + int((fraction + "000000000")[:9])
-
-
-def _days(day: time.struct_time) -> int:
-    """Days from 1970-01-01 to a Gregorian date (calendar.timegm without its imports)."""
-    year = day.tm_year - (day.tm_mon <= 2)
-    era_days = 365 * year + year // 4 - year // 100 + year // 400
-    return era_days + (153 * ((day.tm_mon + 9) % 12) + 2) // 5 + day.tm_mday - 1 - 719468
 
 
 def _follow(path: str, fd: int, monitor: int, watch: int, chosen: LogFilter) -> Iterator[LogEntry]:

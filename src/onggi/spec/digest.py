@@ -1,7 +1,5 @@
 """Content digests: `sha256:<64 hex>` or `sha512:<128 hex>`, never anything else."""
 
-import hashlib
-
 from ..errors import InvalidInput
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
@@ -36,6 +34,8 @@ class Digest(str):
 
     @classmethod
     def of(cls, data: bytes) -> "Digest":
+        import hashlib  # 2 ms, and starting a container hashes nothing
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @classmethod

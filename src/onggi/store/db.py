@@ -4,8 +4,8 @@ Owns the connection and translates SQLite's errors; it knows no table. WAL with 
 what `write` returned from is on disk. Never repairs or deletes a database on its own.
 """
 
+import _sqlite3 as sqlite3  # sqlite3 itself loads datetime for adapters we do not use
 import os
-import sqlite3
 from _thread import RLock
 from collections.abc import Callable
 from typing import Any, TypeVar

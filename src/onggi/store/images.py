@@ -2,7 +2,6 @@
 
 import builtins
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..errors import CorruptData, InvalidInput, NotFound
@@ -10,6 +9,7 @@ from ..spec.digest import Digest, chain_id
 from ..spec.image import Image, ImageConfig, parse_config
 from ..spec.platform import Platform
 from ..spec.reference import Reference, parse_reference
+from ..units import parse_rfc3339
 from .containers import is_hexadecimal
 from .content import Blobs
 from .db import Connection, Database
@@ -17,8 +17,6 @@ from .layerrows import settle
 from .layers import Layers
 from .lock import Lock
 from .removal import Removal, Removed
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Row(NamedTuple):
@@ -220,13 +218,9 @@ class Images:
 def created_ns(text: str) -> int:
     """An RFC 3339 time as ns since 1970; 0 for none or for what is not a time."""
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_rfc3339(text)
     except ValueError:
         return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH
-    return ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
 
 
 def _only(rows: list[_Row], text: str, *, shown: str) -> _Row:
