@@ -1,0 +1,141 @@
+"""config.json, read strictly: errors name the field."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from onggi.errors import InvalidInput, OnggiError, Unsupported
+from onggi.linux.cgroup import DeviceRule
+from onggi.runtime import oci
+from onggi.runtime.plan import BindRoot, Device, Namespace, PlanMount
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    document = copy.deepcopy(oci.default_config())
+    for path, value in changes.items():
+        here = document
+        *parents, last = path.split("__")
+        for part in parents:
+            here = here.setdefault(part, {})
+        here[last] = value
+    return document
+
+
+def test_our_own_default() -> None:
+    bundle = oci.parse(config(), "/b")
+    assert bundle.plan.root == BindRoot("/b/rootfs")
+    assert bundle.plan.process.user == "0:0"
+    assert bundle.plan.process.capabilities.bounding == 1 << 29 | 1 << 5 | 1 << 10
+    assert bundle.plan.process.capabilities.ambient == 0
+    assert bundle.plan.read_only
+    assert Namespace("pid") in bundle.plan.namespaces
+    assert bundle.devices[0] == DeviceRule(False, "a")
+    assert DeviceRule(True, "c", 1, 3) in bundle.devices
+    assert bundle.plan.mounts[0].target == "/proc"
+
+
+def test_values() -> None:
+    bundle = oci.parse(
+        config(
+            process__user={"uid": 5, "gid": 6, "additionalGids": [7, 8], "umask": 0o27},
+            process__rlimits=[{"type": "RLIMIT_CORE", "soft": 0, "hard": 2**64 - 1}],
+            process__oomScoreAdj=17,
+            process__consoleSize={"height": 3, "width": 4},
+            mounts=[
+                {"destination": "/a/../b", "type": "none", "source": "rel", "options": ["rbind"]},
+                {"destination": "c", "type": "tmpfs"},
+                {"destination": "/sys/fs/cgroup", "type": "cgroup2"},
+            ],
+            linux__devices=[{"path": "/dev/x", "type": "u", "major": 1, "minor": 2, "uid": 3}],
+            linux__namespaces=[{"type": "mount"}, {"type": "network", "path": "/n"}],
+            linux__sysctl={"net.x.y": "1"},
+            linux__cgroupsPath="/p/c",
+            linux__resources={"memory": {"limit": 9, "swap": -1}, "cpu": {"quota": 5, "shares": 6},
+                              "pids": {"limit": 3}},
+            hooks={"prestart": [{"path": "/h", "args": ["h", "a"], "timeout": 5}]},
+            annotations={"a": "b"},
+        ),
+        "/bundle",
+    )  # fmt: skip
+    process = bundle.plan.process
+    assert (process.user, process.group_add, process.umask) == ("5:6", ("7", "8"), 0o27)
+    assert process.rlimits == (("core", 0, -1),)
+    assert (process.oom_score_adj, process.rows, process.columns) == (17, 3, 4)
+    assert bundle.plan.mounts == (
+        PlanMount("/b", "bind", "/bundle/rel", ("rbind",)),
+        PlanMount("/c", "tmpfs"),
+        PlanMount("/sys/fs/cgroup", "cgroup"),
+    )
+    assert bundle.plan.devices == (Device("/dev/x", "c", 1, 2, 0o666, 3),)
+    assert bundle.plan.namespaces == (Namespace("mount"), Namespace("network", "/n"))
+    assert bundle.plan.sysctls == (("net.x.y", "1"),)
+    assert bundle.cgroup_path == "/p/c"
+    assert (bundle.resources.memory_bytes, bundle.resources.memory_swap_bytes) == (9, -1)
+    assert bundle.devices == ()  # nothing said: everything allowed
+    assert bundle.hooks["prestart"] == (oci.Hook("/h", ("h", "a"), (), 5),)
+    assert bundle.annotations == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"ociVersion": "2.0"}, "ociVersion"),
+        ({"ociVersion": 1}, "ociVersion"),
+        ({"process": None}, "process is missing"),
+        ({"process": []}, "process is missing"),
+        ({"process": "x"}, "process must be an object"),
+        ({"process__args": []}, "process.args must not be empty"),
+        ({"process__args": ["a", 1]}, "process.args[1] must be a string"),
+        ({"process__args": ["a\0b"]}, "process.args[0]"),
+        ({"process__cwd": "rel"}, "process.cwd must be an absolute path"),
+        ({"process__user": {"uid": "0"}}, "process.user.uid must be of type int"),
+        ({"process__user": {"uid": True}}, "process.user.uid must be of type int"),
+        ({"process__rlimits": [{"type": "RLIMIT_X"}]}, "invalid ulimit type"),
+        ({"process__rlimits": [{"type": "RLIMIT_CORE", "soft": 5, "hard": 1}]}, "less than"),
+        ({"process__rlimits": [{"type": "RLIMIT_CORE"}] * 2}, "given twice"),
+        ({"process__capabilities": {"bounding": ["CAP_NOPE"]}}, "invalid capability"),
+        ({"root": {}}, "root.path is missing"),
+        ({"mounts": [{"type": "tmpfs"}]}, "mounts[0].destination is missing"),
+        ({"mounts": [{"destination": "/x"}]}, "mounts[0].type is missing"),
+        ({"mounts": ["x"]}, "mounts[0] must be an object"),
+        ({"linux__namespaces": [{"type": "bogus"}]}, "namespaces[0].type"),
+        ({"linux__namespaces": [{"type": "pid"}]}, "must have a mount namespace"),
+        ({"linux__namespaces": [{"type": "mount"}] * 2}, "given twice"),
+        ({"linux__maskedPaths": ["rel"]}, "not absolute"),
+        ({"linux__devices": [{"type": "p", "path": "/x"}]}, "devices[0].type"),
+        ({"linux__devices": [{"type": "c", "path": "x"}]}, "must be absolute"),
+        ({"linux__sysctl": {"a": 1}}, "linux.sysctl.a must be a string"),
+        ({"hooks": {"poststop": [{"path": "rel"}]}}, "hooks.poststop[0].path must be absolute"),
+        ({"hooks": {"poststop": [{"path": "/x", "timeout": -1}]}}, "timeout must be greater"),
+    ],
+)
+def test_errors_name_the_field(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        oci.parse(config(**changes), "/b")
+    assert text in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"linux__uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]},
+        {"linux__namespaces": [{"type": "mount"}, {"type": "user"}]},
+        {"linux__namespaces": [{"type": "mount"}, {"type": "time"}]},
+        {"process__apparmorProfile": "x"},
+        {"process__selinuxLabel": "x"},
+        {"linux__mountLabel": "x"},
+        {"hooks": {"createContainer": [{"path": "/x"}]}},
+        {"linux__intelRdt": {"closID": "x"}},
+    ],
+)
+def test_what_is_not_done_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported):
+        oci.parse(config(**changes), "/b")
+
+
+@pytest.mark.parametrize("junk", [None, [], "x", 1, {}, {"ociVersion": "1.0.0"}])
+def test_junk(junk: Any) -> None:
+    with pytest.raises(OnggiError):
+        oci.parse(junk, "/b")
