@@ -7,7 +7,7 @@ STDERR are ours and never leave that socket.
 STDIN, STDOUT, STDERR = 0, 1, 2
 RESIZE = 16  # payload: rows u16 BE, columns u16 BE
 CLOSE_STDIN = 17  # the client has no more input
-EXITED = 18  # payload: exit code, decimal
+EXITED = 18  # payload: exit code, decimal; behind a space why it was killed, when we know
 MAX_FRAME = 1 << 20
 
 

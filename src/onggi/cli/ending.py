@@ -1,22 +1,29 @@
 """How a container's end, and what it listens on, is told to the user."""
 
+from typing import TYPE_CHECKING
+
 from ..errors import NotFound, OnggiError
 from ..spec.container import Container, ContainerState
 from .hints import hint, memory_limit
 from .session import Session
 
+if TYPE_CHECKING:
+    from ..monitor.attach import Attachment
+
 KILLED = 137
 
 
-def exit_code(session: Session, container: Container, told: int | None) -> int:
+def exit_code(session: Session, container: Container, told: "Attachment") -> int:
     """The code `run` and `start -a` end with. `told` came with the end of the streams; a container
     that removes itself may be gone by now. Explains a 137."""
     try:
         state = session.engine.containers.wait(container.id)
     except NotFound:
-        if told is None:
+        if told.exit_code is None:
             raise
-        state = ContainerState(status="exited", exit_code=told)
+        from ..engine.control import ended_state
+
+        state = ended_state(container, told)
     if state.exit_code == KILLED:
         session.out.flush()
         session.err.line(why_killed(session, container, state))

@@ -181,10 +181,22 @@ def wait(
         except NotFound:
             if told is None or told.exit_code is None:
                 raise
-            return container.state._replace(status="exited", pid=0, exit_code=told.exit_code)
+            return ended_state(container, told)
     finally:
         if told is not None:
             told.close()
+
+
+def ended_state(container: Container, told: Attachment) -> ContainerState:
+    """The last state of a container that is gone, as its monitor told it."""
+    reason = told.kill_reason
+    return container.state._replace(
+        status="exited",
+        pid=0,
+        exit_code=told.exit_code or 0,
+        oom_killed=reason == "oom",
+        kill_reason="oom" if reason == "oom" else "stop timeout" if reason else "",
+    )
 
 
 def _wait_for_end(container: Container, told: Attachment | None, deadline: float | None) -> None:

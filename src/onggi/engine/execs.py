@@ -99,7 +99,7 @@ class Execs:
                 started.pty_fd,
                 close_stdin_with_client=True,
             )
-            monitor.supervise(task, first_client=client, on_exit=lambda code: None)
+            monitor.supervise(task, first_client=client, on_exit=lambda code: "")
 
         self._store.close()
         keep = (client.fileno(),) if client is not None else ()

@@ -176,8 +176,8 @@ class Launcher:
             if self._wiring.is_idle():
                 self._wiring.take_down_unused()
 
-    def finish(self, container: Container, code: int) -> None:
-        """Record the end, then take down what the run made."""
+    def finish(self, container: Container, code: int) -> str:
+        """Record the end, then take down what the run made; why it was killed, when we know."""
         reason: KillReason = ""
         cgroup = Cgroup(container.id)
         if code == 137:
@@ -204,6 +204,7 @@ class Launcher:
         self._reaper.clean(container)
         if container.config.options.host.auto_remove:
             delete(self._store, self._paths, self._volumes, container, True)
+        return reason
 
 
 class _Run:

@@ -82,6 +82,7 @@ class Attachment:
         self._connection = connection
         self._decoder = FrameDecoder()
         self.exit_code: int | None = None
+        self.kill_reason = ""  # spec.container.KillReason, when the monitor knew
         self.ended = False
         self._send(HELLO, bytes((flags,)))
 
@@ -110,7 +111,8 @@ class Attachment:
         output = []
         for stream, payload in self._decoder.feed(data):
             if stream == EXITED:
-                self.exit_code = int(payload)
+                code, _, self.kill_reason = payload.decode().partition(" ")
+                self.exit_code = int(code)
             else:
                 output.append((stream, payload))
         return output

@@ -48,10 +48,10 @@ def supervise(
     log: LogWriter | None = None,
     server: socket.socket | None = None,
     first_client: socket.socket | None = None,
-    on_exit: Callable[[int], None],
+    on_exit: Callable[[int], str],
 ) -> int:
     """Run until the process has ended and `on_exit(exit_code)` returned; returns the exit code
-    (128 + n for signal n)."""
+    (128 + n for signal n). What `on_exit` returns, why it was killed or "", is told to clients."""
     loop = _Loop(task, log, server)
     if first_client is not None:
         client = Client(first_client, patient=True)
@@ -61,8 +61,7 @@ def supervise(
     code = exit_code(task.pidfd)
     if log is not None:
         log.close()
-    on_exit(code)
-    loop.say_goodbye(code)
+    loop.say_goodbye(f"{code} {on_exit(code)}".rstrip())
     return code
 
 
@@ -259,12 +258,12 @@ class _Loop:
             if client.stalled(now):
                 self._drop(client)
 
-    def say_goodbye(self, code: int) -> None:
-        """Tell every client the exit code, give them GOODBYE_S to read what they are owed."""
+    def say_goodbye(self, end: str) -> None:
+        """Tell every client the end, give them GOODBYE_S to read what they are owed."""
         if self.server is not None:
             self.server.close()
         for client in self.clients.values():
-            client.send(EXITED, b"%d" % code)
+            client.send(EXITED, end.encode())
         deadline = time.monotonic() + GOODBYE_S
         waiting = dict(self.clients)
         while waiting:

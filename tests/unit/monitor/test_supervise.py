@@ -57,7 +57,7 @@ def watched(
 
     thread = threading.Thread(target=client)
     thread.start()
-    code = supervise(task, log=log, first_client=theirs, on_exit=lambda code: None)
+    code = supervise(task, log=log, first_client=theirs, on_exit=lambda code: "")
     thread.join(20)
     assert not thread.is_alive()
     os.close(task.pidfd)
@@ -126,7 +126,7 @@ def test_a_build_step_dies_with_its_builder() -> None:
     task = started("sleep 60")._replace(kill_with_client=True)
     mine, theirs = socket.socketpair()
     Attachment(mine, OUTPUT).close()
-    assert supervise(task, first_client=theirs, on_exit=lambda code: None) == 137
+    assert supervise(task, first_client=theirs, on_exit=lambda code: "") == 137
     os.close(task.pidfd)
 
 
@@ -150,7 +150,7 @@ def test_clients_join_and_leave_by_the_socket(tmp_path: Path) -> None:
     thread = threading.Thread(target=late)
     thread.start()
     task = started("read x; echo $x; exit 4", stdin=True)
-    assert supervise(task, server=server, on_exit=lambda code: None) == 4
+    assert supervise(task, server=server, on_exit=lambda code: "") == 4
     thread.join(20)
     os.close(task.pidfd)
     assert seen == [b"go\n", 4, 4]
@@ -160,7 +160,7 @@ def test_nonsense_from_a_client_drops_only_the_client() -> None:
     mine, theirs = socket.socketpair()
     mine.sendall(b"\xff" * 64)
     task = started("echo out; exit 5")
-    assert supervise(task, first_client=theirs, on_exit=lambda code: None) == 5
+    assert supervise(task, first_client=theirs, on_exit=lambda code: "") == 5
     os.close(task.pidfd)
     mine.close()
 
@@ -170,17 +170,18 @@ def test_the_end_is_told_after_the_callback(tmp_path: Path) -> None:
     attachment = Attachment(mine, OUTPUT)
     early: list[bool] = []
 
-    def on_exit(code: int) -> None:
+    def on_exit(code: int) -> str:
         poll = select.poll()
         poll.register(mine, select.POLLIN)
         early.append(bool(poll.poll(0)))
+        return "stop timeout"
 
     task = started("exit 2")
     supervise(task, first_client=theirs, on_exit=on_exit)
     os.close(task.pidfd)
     assert early == [False]
     assert list(attachment.frames()) == []
-    assert attachment.exit_code == 2
+    assert (attachment.exit_code, attachment.kill_reason) == (2, "stop timeout")
     attachment.close()
 
 

@@ -80,7 +80,7 @@ def relay(
     if not ended:
         session.err.line("read escape sequence")
         return 0
-    return ending.exit_code(session, container, stream.exit_code)
+    return ending.exit_code(session, container, stream)
 
 
 ATTACH = Command(
