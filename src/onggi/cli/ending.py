@@ -8,12 +8,12 @@ from .hints import hint, memory_limit
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..monitor.attach import Attachment
+    from .relay import Stream
 
 KILLED = 137
 
 
-def exit_code(session: Session, container: Container, told: "Attachment") -> int:
+def exit_code(session: Session, container: Container, told: "Stream") -> int:
     """The code `run` and `start -a` end with. `told` came with the end of the streams; a container
     that removes itself may be gone by now. Explains a 137."""
     try:
@@ -23,7 +23,7 @@ def exit_code(session: Session, container: Container, told: "Attachment") -> int
             raise
         from ..engine.control import ended_state
 
-        state = ended_state(container, told)
+        state = ended_state(container, told.exit_code, told.kill_reason)
     if state.exit_code == KILLED:
         session.out.flush()
         session.err.line(why_killed(session, container, state))

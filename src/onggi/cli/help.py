@@ -11,8 +11,7 @@ _SLOP = 5  # pflag: a last word may stick out this far
 
 def command_help(command: Command, path: str, columns: int) -> str:
     """What `onggi PATH --help` prints."""
-    usage = command.usage.replace("{name}", f"onggi {path}")
-    parts = [f"Usage:  onggi {path} {usage}".rstrip(), "", command.description or command.summary]
+    parts = [usage_line(command, path), "", command.description or command.summary]
     if command.aliases:
         parts += ["", "Aliases:", "  " + ", ".join(f"onggi {alias}" for alias in command.aliases)]
     options = flag_lines(command.flags, columns)
@@ -22,7 +21,7 @@ def command_help(command: Command, path: str, columns: int) -> str:
 
 
 def usage_line(command: Command, path: str) -> str:
-    return f"Usage:  onggi {path} {command.usage.replace('{name}', f'onggi {path}')}".rstrip()
+    return f"Usage:  onggi {path} {command.usage}".rstrip()
 
 
 def group_help(group: str, summaries: Mapping[str, str]) -> str:
@@ -56,7 +55,7 @@ def flag_lines(flags: Mapping[str, Flag], columns: int) -> list[str]:
     """The options in pflag's layout, wrapped to `columns`; those not done yet are left out."""
     rows = []
     for flag in sorted(flags.values(), key=lambda flag: flag.name):
-        if flag.supported and flag.text:
+        if flag.supported and flag.text and not flag.text.startswith("(default"):
             start = f"  -{flag.short}, --{flag.name}" if flag.short else f"      --{flag.name}"
             rows.append((f"{start} {flag.kind}" if flag.kind else start, flag.text))
     width = max((len(left) for left, _ in rows), default=0)

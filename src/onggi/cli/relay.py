@@ -32,6 +32,7 @@ class Stream(Protocol):
 
     ended: bool
     exit_code: int | None
+    kill_reason: str
 
     def fileno(self) -> int: ...
 

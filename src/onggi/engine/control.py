@@ -181,19 +181,18 @@ def wait(
         except NotFound:
             if told is None or told.exit_code is None:
                 raise
-            return ended_state(container, told)
+            return ended_state(container, told.exit_code, told.kill_reason)
     finally:
         if told is not None:
             told.close()
 
 
-def ended_state(container: Container, told: Attachment) -> ContainerState:
+def ended_state(container: Container, exit_code: int, reason: str) -> ContainerState:
     """The last state of a container that is gone, as its monitor told it."""
-    reason = told.kill_reason
     return container.state._replace(
         status="exited",
         pid=0,
-        exit_code=told.exit_code or 0,
+        exit_code=exit_code,
         oom_killed=reason == "oom",
         kill_reason="oom" if reason == "oom" else "stop timeout" if reason else "",
     )

@@ -210,17 +210,16 @@ def export(session: Session, values: Values, arguments: list[str]) -> int:
     path = values.text("output")
     if not path and os.isatty(1):
         raise refusal("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    try:
-        session.engine.containers.get(arguments[0])
-    except NotFound as error:
-        raise missing_hint(session, error, arguments[0]) from error
     with written(path, "failed to export container") as fd:
-        session.engine.archive.export(arguments[0], lambda data: write_all(fd, data))
+        try:
+            session.engine.archive.export(arguments[0], lambda data: write_all(fd, data))
+        except NotFound as error:
+            raise missing_hint(session, error, arguments[0]) from error
     return 0
 
 
 CP = Command(
-    usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\t{name} [OPTIONS] SRC_PATH|- "
+    usage="[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tonggi cp [OPTIONS] SRC_PATH|- "
     "CONTAINER:DEST_PATH",
     summary="Copy files/folders between a container and the local filesystem",
     description="""Copy files/folders between a container and the local filesystem

@@ -134,7 +134,7 @@ def system(session: Session, values: Values, arguments: list[str]) -> int:
     )
     kinds.append("all build cache" if everything else "unused build cache")
     warning = "This will remove:\n" + "".join(f"  - {kind}\n" for kind in kinds)
-    if not confirmed(session, values, warning.removesuffix("\n")):
+    if not confirmed(session, values, warning):
         return 0
     before = used(session)
     filters = filters_of(values.many("filter"))
