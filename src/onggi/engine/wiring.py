@@ -39,8 +39,10 @@ class Wiring:
     ) -> Connection:
         """Reserve address and ports on the network, make bridge and rules. `attach` follows when
         the process is there. Undone by `disconnect` and by closing `held`."""
+        self._networks.ensure_built_in()  # takes the lock itself
         with self._networks.locked():
-            network = self._with_subnet(self._networks.get(DEFAULT if mode == "default" else mode))
+            reference = DEFAULT if mode == "default" else mode
+            network = self._with_subnet(self._store.networks.get(reference))
             if not network.bridge:
                 raise InvalidInput(f"network {network.name} cannot be joined by name")
             bindings, held = ports.reserve(wanted, name=name)
