@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from registry_server import PROGRAM, RegistryServer, registry_server
 
 COMMAND = Path(sys.executable).parent / "onggi"
@@ -77,7 +78,7 @@ class Onggi:
 
     @contextmanager
     def terminal(self, *arguments: str, rows: int = 24, columns: int = 80) -> Iterator["Terminal"]:
-        """The command on a real terminal of that size; killed when the block ends before it does."""
+        """The command on a real terminal of that size; killed if the block ends before it."""
         terminal = Terminal([str(self.command), *arguments], self.environment, rows, columns)
         try:
             yield terminal

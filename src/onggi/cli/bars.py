@@ -18,23 +18,20 @@ _PUSH_BYTES = frozenset(("Pushing",))
 _STEPS = frozenset(("Downloading", "Extracting", "Pushing", "Loading layer"))
 
 
-def reporter(
-    session: Session, out: Output, *, quiet: bool = False, plain: bool = False, missing: str = ""
-) -> Report:
-    """A callback for the engine. `missing` names the image that `run` did not find here."""
+def reporter(session: Session, out: Output, *, quiet: bool = False, plain: bool = False) -> Report:
+    """A callback for the engine."""
     if quiet:
         return ignore
     drawn = not plain and out.is_terminal() and session.environ.get("TERM", "dumb") != "dumb"
-    return Bars(out, drawn, missing)
+    return Bars(out, drawn)
 
 
 class Bars:
     """The callback. Its lines are: one per layer in order of appearance, then what is said."""
 
-    def __init__(self, out: Output, drawn: bool, missing: str = "") -> None:
+    def __init__(self, out: Output, drawn: bool) -> None:
         self._out = out
         self._drawn = drawn
-        self._missing = missing
         self._lock = threading.Lock()
         self._layers: dict[str, Layer] = {}
         self._told: dict[str, str] = {}
@@ -47,9 +44,6 @@ class Bars:
             self._out.flush()
 
     def _take(self, event: Event) -> None:
-        if self._missing:
-            self._out.line(f"Unable to find image '{self._missing}' locally")
-            self._missing = ""
         match event:
             case Layer():
                 before = self._layers.get(event.id)

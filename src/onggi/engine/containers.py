@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound, OnggiError, Unsupported
 from ..linux import process
-from ..progress import Report, ignore
+from ..progress import Message, Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
 from ..spec.digest import Digest
 from ..spec.image import Image
@@ -121,6 +121,8 @@ class Containers:
                 if pull == "never":
                     raise
         name = parse_reference(options.image).familiar
+        if pull == "missing":
+            report(Message(f"Unable to find image '{name}' locally"))
         return self._images.pull(name, platform=options.platform, report=report)
 
     def _check_modes(self, options: ContainerOptions) -> None:

@@ -50,14 +50,14 @@ def make(session: Session, values: Values, options: ContainerOptions) -> Contain
     container = session.engine.containers.create(
         options,
         pull=values.text("pull") or "missing",
-        report=pull_report(session, quiet=values.on("quiet"), image=options.image),
+        report=pull_report(session, quiet=values.on("quiet")),
     )
     if values.text("cidfile"):
         write_id(values.text("cidfile"), container.id)
     return container
 
 
-def pull_report(session: Session, *, quiet: bool, image: str) -> Report:
+def pull_report(session: Session, *, quiet: bool) -> Report:
     """Progress of a pull that run needs goes to stderr: stdout belongs to the container."""
     drawn: list[Report] = []
 
@@ -65,7 +65,7 @@ def pull_report(session: Session, *, quiet: bool, image: str) -> Report:
         if not drawn:
             from ..bars import reporter  # a run whose image is here needs no locks and bars
 
-            drawn.append(reporter(session, session.err, quiet=quiet, missing=image))
+            drawn.append(reporter(session, session.err, quiet=quiet))
         drawn[0](event)
 
     return report
