@@ -7,6 +7,7 @@ from ..flags import Values
 from ..session import Session, refusal
 from ..table import align
 from .lifecycle import missing_hint
+from .ps import shown_address
 
 
 def diff(session: Session, values: Values, arguments: list[str]) -> int:
@@ -44,9 +45,7 @@ def port(session: Session, values: Values, arguments: list[str]) -> int:
                 f"Error: No public port '{number}/{protocol}' published for {arguments[0]}"
             )
     for binding in bindings:
-        address = binding.host_ip or "0.0.0.0"  # noqa: S104 - shown, not bound
-        host = f"[{address}]" if ":" in address else address
-        place = f"{host}:{binding.host_port}"
+        place = f"{shown_address(binding.host_ip)}:{binding.host_port}"
         name = f"{binding.container_port}/{binding.protocol}"
         session.out.line(place if wanted else f"{name} -> {place}")
     ending.loopback_hints(session, container)

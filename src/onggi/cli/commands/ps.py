@@ -136,45 +136,41 @@ def size_text(session: Session, container: Container) -> str:
 
 
 def ports_text(bindings: Iterable[PortBinding], exposed: Iterable[str]) -> str:
-    """ "0.0.0.0:8000->8000/tcp, 9000/tcp": neighbours are joined to ranges."""
-    published: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    seen = set()
-    for binding in bindings:
-        address = binding.host_ip or "0.0.0.0"  # noqa: S104 - shown, not bound
-        address = f"[{address}]" if ":" in address else address
-        published.setdefault((address, binding.protocol), []).append(
-            (binding.container_port, binding.host_port)
-        )
-        seen.add(f"{binding.container_port}/{binding.protocol}")
-    shown = []
-    for (address, protocol), pairs in sorted(published.items()):
-        for first, last, host in _runs(sorted(pairs)):
-            span = (f"{host}-{host + last - first}", f"{first}-{last}")
-            left, right = span if last > first else (str(host), str(first))
-            shown.append((first, f"{address}:{left}->{right}/{protocol}"))
-    for protocol in ("tcp", "udp", "sctp"):
-        bare = sorted(
-            int(port.partition("/")[0])
-            for port in exposed
-            if port.endswith(f"/{protocol}") and port not in seen
-        )
-        for first, last, _ in _runs([(port, port) for port in bare]):
-            text = f"{first}-{last}" if last > first else str(first)
-            shown.append((first, f"{text}/{protocol}"))
-    return ", ".join(text for _, text in sorted(shown))
+    """ "0.0.0.0:8000->8000/tcp, 9000/tcp", ordered and joined to ranges as docker does: first what
+    keeps its number, then what is published under another one."""
+    found = [
+        (b.container_port, shown_address(b.host_ip), b.host_port, b.protocol) for b in bindings
+    ]
+    published = {f"{port}/{protocol}" for port, _, _, protocol in found}
+    for text in exposed:
+        port, _, protocol = text.partition("/")
+        if text not in published:
+            found.append((int(port), "", 0, protocol))  # type: ignore[arg-type]
+    groups: dict[str, tuple[int, int]] = {}
+    shown, renumbered = [], []
+    for port, address, host_port, protocol in sorted(found):
+        if address and host_port != port:
+            renumbered.append(f"{address}:{host_port}->{port}/{protocol}")
+            continue
+        key = f"{address}/{protocol}"
+        first, last = groups.get(key, (port, port - 1))
+        if port != last + 1:
+            shown.append(_group(key, first, last))
+            first = port
+        groups[key] = (first, port)
+    shown += [_group(key, first, last) for key, (first, last) in groups.items()]
+    return ", ".join(shown + renumbered)
 
 
-def _runs(pairs: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """(first, last, host of first) of pairs that rise together."""
-    runs: list[tuple[int, int, int]] = []
-    for container, host in pairs:
-        if runs:
-            first, last, start = runs[-1]
-            if container == last + 1 and host == start + container - first:
-                runs[-1] = (first, container, start)
-                continue
-        runs.append((container, container, host))
-    return runs
+def shown_address(host_ip: str) -> str:
+    address = host_ip or "0.0.0.0"  # noqa: S104 - shown, not bound
+    return f"[{address}]" if ":" in address else address
+
+
+def _group(key: str, first: int, last: int) -> str:
+    address, _, protocol = key.rpartition("/")
+    span = str(first) if first == last else f"{first}-{last}"
+    return f"{address}:{span}->{span}/{protocol}" if address else f"{span}/{protocol}"
 
 
 PS = Command(
