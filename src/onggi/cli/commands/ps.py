@@ -138,14 +138,14 @@ def size_text(session: Session, container: Container) -> str:
 def ports_text(bindings: Iterable[PortBinding], exposed: Iterable[str]) -> str:
     """ "0.0.0.0:8000->8000/tcp, 9000/tcp", ordered and joined to ranges as docker does: first what
     keeps its number, then what is published under another one."""
-    found = [
+    found: list[tuple[int, str, int, str]] = [
         (b.container_port, shown_address(b.host_ip), b.host_port, b.protocol) for b in bindings
     ]
     published = {f"{port}/{protocol}" for port, _, _, protocol in found}
     for text in exposed:
-        port, _, protocol = text.partition("/")
+        number, _, kind = text.partition("/")
         if text not in published:
-            found.append((int(port), "", 0, protocol))  # type: ignore[arg-type]
+            found.append((int(number), "", 0, kind))
     groups: dict[str, tuple[int, int]] = {}
     shown, renumbered = [], []
     for port, address, host_port, protocol in sorted(found):
