@@ -20,6 +20,7 @@ from ..spec.jsontext import canonical
 from ..spec.mount import MountRequest
 from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import Reference, parse_reference
+from ..store.lock import Hold, Lock
 from ..units import format_rfc3339
 from . import inputs
 from .cache import Cache
@@ -110,7 +111,6 @@ def _make(
     epoch: int | None,
     report: Report,
 ) -> BuildResult:
-    engine.containers.sweep_steps()
     cache = Cache(engine.store, fresh=options.no_cache)
     proxies = {
         name: value
@@ -118,16 +118,28 @@ def _make(
         if value is not None and name.upper() in PROXIES
     }
     solver = Solver(engine, made, cache, contexts.open, proxies, report)
-    try:
-        solution = solver.solve()
-        cache.note_use()
-        config = _finished(made, solution.results, epoch)
-        image_id = _store(engine, config, tags)
-    finally:
-        if solver.pinned:
-            engine.store.layers.unpin()
+    with _among_builders(engine):
+        try:
+            solution = solver.solve()
+            cache.note_use()
+            config = _finished(made, solution.results, epoch)
+            image_id = _store(engine, config, tags)
+        finally:
+            if solver.pinned:
+                engine.store.layers.unpin()
     names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
     return BuildResult(image_id, names, len(made.steps), solution.cached_steps)
+
+
+def _among_builders(engine: Engine) -> Hold:
+    """Every builder holds RUN/build.lock, shared. Who finds it free takes away the step containers
+    of builders that died: with another builder about, an ended step may be one it is committing."""
+    lock = Lock(f"{engine.store.run}/build.lock")
+    alone = lock.try_exclusive()
+    if alone is not None:
+        with alone:
+            engine.containers.sweep_steps()
+    return lock.shared()
 
 
 def _finished(made: Plan, results: dict[int, Result], epoch: int | None) -> ImageConfig:
