@@ -75,8 +75,9 @@ def _check_volume_name(name: str, spec: str) -> None:
 def _target(path: str, spec: str) -> str:
     if not path.startswith("/"):
         raise refusal(
-            f"invalid volume specification: '{spec}': invalid mount config: mount path must be "
-            f"absolute: '{path}'"
+            f"invalid volume specification: '{spec}': invalid mount config for type "
+            f"\"{'bind' if spec.startswith('/') else 'volume'}\": invalid mount path: '{path}' "
+            "mount path must be absolute"
         )
     if any(ord(c) < 32 for c in path):
         raise refusal(f"invalid volume specification: {spec!r}: control characters in the path")

@@ -41,8 +41,9 @@ def hosts(
             target = gateway
         lines.append(f"{check_host_word(target, '--add-host address')}\t{name}\n")
     if address:
-        names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-        lines.append(f"{address}\t{names}\n")
+        full = f"{hostname}.{domainname}" if domainname else hostname
+        short, dot, _ = full.partition(".")
+        lines.append(f"{address}\t{full} {short}\n" if dot else f"{address}\t{full}\n")
     return "".join(lines)
 
 

@@ -114,20 +114,14 @@ class Launcher:
         return found
 
     def _record_failure(self, container: Container, error: OnggiError) -> None:
-        """The container stays as created with the reason, or goes when it was to remove itself."""
+        """The container stays as it was with the reason, or goes when it was to remove itself."""
         if container.config.options.host.auto_remove:
             delete(self._store, self._paths, self._volumes, container, True)
             return
-        code = error.exit_code or 128
-        self._store.containers.change_state(
-            container.id,
-            lambda state: state._replace(
-                status="created" if not state.started_ns else "exited",
-                pid=0,
-                exit_code=code,
-                error=error.message,
-            ),
+        failed = container.state._replace(
+            pid=0, exit_code=error.exit_code or 128, error=error.message
         )
+        self._store.containers.update_state(container.id, failed)
 
     # -- in the monitor's process
 

@@ -33,7 +33,7 @@ def parse(name: str) -> str:
     """`CAP_CHOWN`, `chown` and `Chown` are "CHOWN"; "ALL" stays. Raises InvalidInput."""
     known = name.upper().removeprefix("CAP_")
     if known != "ALL" and known not in NUMBERS:
-        raise InvalidInput(f"invalid capability: {name[:64]!r}", hint="see capabilities(7)")
+        raise InvalidInput(f'unknown capability: "CAP_{known[:64]}"', hint="see capabilities(7)")
     return known
 
 

@@ -94,7 +94,7 @@ def test_values() -> None:
         ({"process__rlimits": [{"type": "RLIMIT_X"}]}, "invalid ulimit type"),
         ({"process__rlimits": [{"type": "RLIMIT_CORE", "soft": 5, "hard": 1}]}, "less than"),
         ({"process__rlimits": [{"type": "RLIMIT_CORE"}] * 2}, "given twice"),
-        ({"process__capabilities": {"bounding": ["CAP_NOPE"]}}, "invalid capability"),
+        ({"process__capabilities": {"bounding": ["CAP_NOPE"]}}, "unknown capability"),
         ({"root": {}}, "root.path is missing"),
         ({"mounts": [{"type": "tmpfs"}]}, "mounts[0].destination is missing"),
         ({"mounts": [{"destination": "/x"}]}, "mounts[0].type is missing"),
