@@ -82,8 +82,9 @@ class Bars:
 
     def _draw(self) -> None:
         self._next_draw = time.monotonic() + REDRAW_S
-        columns = _columns(self._out.fd)
-        lines = [layer_line(layer, columns) for layer in self._layers.values()]
+        columns, rows = _size(self._out.fd)
+        shown = list(self._layers.values())[-max(rows - 1, 1) :]  # no cursor climbs above the top
+        lines = [layer_line(layer, columns) for layer in shown]
         up = f"\x1b[{self._height}A" if self._height else ""
         self._out.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines))
         self._height = len(lines)
@@ -112,8 +113,9 @@ def bar(current: int, total: int, width: int) -> str:
     return ("=" * filled + ">").ljust(width)
 
 
-def _columns(fd: int) -> int:
+def _size(fd: int) -> tuple[int, int]:
     try:
-        return os.get_terminal_size(fd).columns or 80
+        columns, rows = os.get_terminal_size(fd)
     except OSError:
-        return 80
+        return 80, 24
+    return columns or 80, rows or 24

@@ -44,7 +44,7 @@ def stop_note(session: Session, before: Container, timeout_s: int) -> None:
         state = session.engine.containers.get(before.id).state
     except NotFound:
         return
-    if state.exit_code == KILLED and state.status == "exited":
+    if timeout_s and state.exit_code == KILLED and state.status == "exited":
         signal = before.config.stop_signal or "SIGTERM"
         session.err.line(
             hint(

@@ -58,7 +58,7 @@ def hint(key: str, language: Language = "en", **words: object) -> str:
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The most similar candidate, or "" when none is near enough to be worth a guess."""
-    limit = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
+    limit = len(word) // 3 if len(word) < 5 else 2 if len(word) < 9 else 3
     best, best_distance = "", limit + 1
     for candidate in candidates:
         if abs(len(candidate) - len(word)) < best_distance and candidate != word:

@@ -71,6 +71,10 @@ def guarded(session: Session, argv: list[str]) -> int:
     except OSError as error:
         trace(session)
         return fail(session, f"onggi: {os_error_text(error)}", 1)
+    except ModuleNotFoundError as error:
+        trace(session)
+        message = f"onggi: the Python package {error.name!r} is missing"
+        return fail(session, message, 1, "reinstall onggi with pip, which brings what it needs")
     except Exception as error:  # the entry loop: a bug of ours is one line, not a traceback
         trace(session)
         return fail(

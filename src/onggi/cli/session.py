@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidInput, OnggiError
+from ..errors import OnggiError
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -178,6 +178,8 @@ def refusal(message: str, hint: str | None = None) -> CommandError:
     return CommandError(message, hint=hint)
 
 
-def client_side(error: InvalidInput) -> CommandError:
-    """The same refusal, said by the client before anything was asked of the engine."""
-    return CommandError(error.message, hint=error.hint)
+def client_side(error: OnggiError) -> CommandError:
+    """The same refusal in the client's own words: without the prefix of the engine's."""
+    plain = CommandError(error.message, hint=error.hint)
+    plain.exit_code = error.exit_code
+    return plain

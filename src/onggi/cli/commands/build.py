@@ -4,7 +4,7 @@ import os
 import sys
 
 from ...build.service import BuildOptions, build
-from ...errors import InvalidInput
+from ...errors import InvalidInput, OnggiError
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
 from ...units import parse_size
@@ -28,6 +28,9 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     lines = StepLines(session, quiet=values.on("quiet"), mode=values.text("progress"))
     try:
         result = build(session.engine, options, lines)
+    except OnggiError as error:
+        lines.failed()
+        raise client_side(error) from error  # it names the Dockerfile's line; nobody else spoke
     except BaseException:
         lines.failed()
         raise
