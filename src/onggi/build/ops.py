@@ -23,9 +23,10 @@ from ..spec.mount import RootFilesystem
 from ..spec.platform import host_platform
 from ..store.tarwrite import END_OF_ARCHIVE
 from .context import Tree
-from .copying import Owner, SourceTree, layer_pieces
+from .copying import Owner, layer_pieces
 from .graph import CopyOp, RunOp, WorkdirOp
 from .hints import failed_command_hint
+from .sources import SourceTree
 from .target import EARLIEST_NS, Target
 
 Layers = tuple[Digest, ...]

@@ -14,11 +14,10 @@ from ..engine.engine import Engine
 from ..errors import InvalidInput, OnggiError
 from ..progress import Report, StepFinished, StepOutput, StepStarted, Warning
 from ..spec.digest import Digest
-from . import ops
 from .cache import Cache, Hit, Layers, content, copy_key
 from .context import Tree
-from .copying import SourceTree, gather, manifest_digest
 from .graph import BaseOp, CopyOp, Plan, RunOp, Step, Vertex, WorkdirOp, operation_digest
+from .sources import SourceTree, gather, manifest_digest
 
 _EXPLAINED_FILES = 2000  # of a COPY, kept with its record
 OpenContext = Callable[[str], AbstractContextManager[Tree]]
@@ -112,6 +111,8 @@ class Solver:
         hit = self.cache.lookup(key)
         if hit is not None:
             return _found(hit)
+        from . import ops  # what a build from the cache need not load
+
         self.pin(parent)
         if isinstance(operation, WorkdirOp):
             diff_id = ops.workdir(self.engine, operation, parent)
@@ -127,6 +128,8 @@ class Solver:
         hit = self.cache.lookup(quick)
         if hit is not None:
             return _found(hit)
+        from . import ops
+
         self.pin(origin)
         with ops.merged(self.engine, origin, "the stage it is copied from") as tree:
             if tree is None:
@@ -145,6 +148,8 @@ class Solver:
         hit = self.cache.lookup(key)
         if hit is not None:
             return _found(hit)
+        from . import ops
+
         self.pin(parent)
         diff_id = ops.copy(self.engine, operation, parent, sources)
         told = {"manifest": manifest, "files": _files(sources)}

@@ -205,7 +205,8 @@ def test_the_same_tree_gives_the_same_layer(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changes_between_key_and_layer_is_an_error(tmp_path: Path) -> None:
-    from onggi.build.copying import gather, layer_pieces
+    from onggi.build.copying import layer_pieces
+    from onggi.build.sources import gather
     from onggi.build.target import Target
 
     make(tmp_path, FILES)

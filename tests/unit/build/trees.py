@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onggi.build.context import Tree
-from onggi.build.copying import Owner, gather, layer_pieces, manifest_digest
+from onggi.build.copying import Owner, layer_pieces
 from onggi.build.graph import CopyOp
+from onggi.build.sources import gather, manifest_digest
 from onggi.build.target import Target
 from onggi.dockerfile.ignore import parse
 
