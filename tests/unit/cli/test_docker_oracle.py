@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from onggi.cli import tree
+from onggi.cli.dispatch import load
 from onggi.cli.help import command_help
-from onggi.cli.main import load, main
+from onggi.cli.main import main
 
 DOCKER = shutil.which("docker")
 needs_docker = pytest.mark.skipif(DOCKER is None, reason="no docker client")

@@ -28,8 +28,16 @@ def test_edits(left: str, right: str, distance: int) -> None:
 
 def test_nearest() -> None:
     commands = ["exec", "images", "inspect", "ps", "rm", "rmi", "run", "stop"]
-    for word, near in (("exex", "exec"), ("imgaes", "images"), ("sotp", "stop"), ("rn", "rm"),
-                       ("frobnicate", ""), ("inspct", "inspect"), ("zz", "")):  # fmt: skip
+    for word, near in (
+        ("exex", "exec"),
+        ("imgaes", "images"),
+        ("sotp", "stop"),
+        ("rnu", "run"),
+        ("inspct", "inspect"),
+        ("rn", ""),
+        ("zz", ""),
+        ("frobnicate", ""),
+    ):
         assert nearest(word, commands) == near
     assert nearest("stop", ["stop"]) == ""
 

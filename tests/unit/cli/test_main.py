@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onggi import __version__
-from onggi.cli import main as entry
+from onggi.cli import dispatch as entry
 from onggi.cli.main import main
 from onggi.cli.session import Session, WriteError
 from onggi.errors import CommandNotFound, Conflict
