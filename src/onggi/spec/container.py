@@ -10,6 +10,13 @@ KillReason = Literal["", "oom", "stop timeout"]
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 
 
+class DeviceRate(NamedTuple):
+    """A limit of one block device of the host: bytes or operations per second, or a weight."""
+
+    path: str
+    rate: int
+
+
 class Resources(NamedTuple):
     """Limits; 0 means none. `memory_swap_bytes` is memory plus swap, -1 unlimited swap."""
 
@@ -23,12 +30,30 @@ class Resources(NamedTuple):
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int = 0  # -1: unlimited though a default exists
+    cpu_rt_period_us: int = 0
+    cpu_rt_runtime_us: int = 0
+    memory_swappiness: int = -1  # -1: as the host
+    oom_kill_disable: bool = False
+    blkio_weight: int = 0
+    blkio_weight_devices: tuple[DeviceRate, ...] = ()
+    read_bps: tuple[DeviceRate, ...] = ()
+    write_bps: tuple[DeviceRate, ...] = ()
+    read_iops: tuple[DeviceRate, ...] = ()
+    write_iops: tuple[DeviceRate, ...] = ()
 
 
 class Ulimit(NamedTuple):
     name: str  # without RLIMIT_, lower case: "nofile"
     soft: int
     hard: int
+
+
+class DeviceMapping(NamedTuple):
+    """One --device: a node of the host, or a directory of them, and what may be done with it."""
+
+    host_path: str
+    path: str
+    access: str = "rwm"
 
 
 class HostOptions(NamedTuple):
@@ -53,7 +78,18 @@ class HostOptions(NamedTuple):
     extra_hosts: tuple[str, ...] = ()  # "name:ip"
     group_add: tuple[str, ...] = ()
     sysctls: dict[str, str] = {}  # noqa: RUF012 - never mutated
-    devices: tuple[str, ...] = ()
+    devices: tuple[DeviceMapping, ...] = ()
+    cdi_devices: tuple[str, ...] = ()  # "vendor.com/class=name"
+    gpus: tuple[str, ...] = ()  # --gpus as given; resolved by CDI
+    device_cgroup_rules: tuple[str, ...] = ()  # "c 13:* rwm"
+    volumes_from: tuple[str, ...] = ()  # "container[:ro|rw]"
+    storage_options: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    annotations: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    cgroupns_mode: str = ""  # "" and "private" are the container's own, "host"
+    cgroup_parent: str = ""
+    userns_mode: str = ""
+    isolation: str = ""
+    mac_address: str = ""
     init: bool = False
     pid_mode: str = ""
     ipc_mode: str = ""

@@ -3,11 +3,15 @@
 from typing import Literal, NamedTuple
 
 
+MountKind = Literal["bind", "volume", "tmpfs", "image"]
+Recursion = Literal["", "disabled", "writable", "readonly"]  # bind-recursive; "" is "enabled"
+
+
 class MountRequest(NamedTuple):
     """One -v, --mount or --tmpfs, parsed. `source` is a host path (bind), a volume name ("" for an
-    anonymous volume) or "" (tmpfs)."""
+    anonymous volume), an image's reference or "" (tmpfs)."""
 
-    kind: Literal["bind", "volume", "tmpfs"]
+    kind: MountKind
     source: str
     target: str
     read_only: bool = False
@@ -16,18 +20,24 @@ class MountRequest(NamedTuple):
     create_source: bool = False  # -v makes a missing bind source, --mount refuses
     tmpfs_options: str = ""  # "size=64m,mode=1777"
     subpath: str = ""
+    recursion: Recursion = ""
+    labels: dict[str, str] = {}  # noqa: RUF012 - of a volume that this makes
 
 
 class MountPoint(NamedTuple):
-    """A resolved mount of a container, as `inspect` shows it. `source` is a host path."""
+    """A resolved mount of a container, as `inspect` shows it. `source` is a host path, or the
+    reference of an image whose `layers` (bottom first) are mounted."""
 
-    kind: Literal["bind", "volume", "tmpfs"]
+    kind: MountKind
     name: str
     source: str
     target: str
     read_only: bool = False
     propagation: str = "rprivate"
     tmpfs_options: str = ""
+    recursion: Recursion = ""
+    layers: tuple[str, ...] = ()
+    subpath: str = ""
 
 
 class LayerMount(NamedTuple):
