@@ -157,6 +157,11 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         trace(session)
         code = error.exit_code or command.failure_code
         return fail(session, f"onggi: {error.message}\n\n{more(path)}", code, error.hint)
+    except OSError as error:
+        if command.failure_code == 1 or isinstance(error, BrokenPipeError):
+            raise
+        trace(session)
+        return fail(session, f"onggi: {os_error_text(error)}", command.failure_code)
 
 
 def wrong_usage(

@@ -5,7 +5,7 @@ engine's knowledge (does the network exist, is the name free) are passed on as t
 """
 
 import os
-from typing import Any
+from collections.abc import Callable
 
 from ..errors import InvalidInput
 from ..spec.container import ContainerOptions, HostOptions, Resources
@@ -17,7 +17,7 @@ from . import environment, limits, mounts
 from .command import NotSupportedYet
 from .flags import Check, Values, flag_table
 from .ports import parse_expose, parse_publish
-from .session import Session, client_side, refusal
+from .session import Session, client_side, refusal, working_directory
 
 CREATE_TABLE = """
       --add-host list              Add a custom host-to-IP mapping (host:ip)
@@ -208,7 +208,7 @@ def host_options(values: Values) -> HostOptions:
         raise refusal(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     driver, log_options = logging(values)
     return HostOptions(
-        mounts=tuple(mount_requests(values, os.getcwd)),
+        mounts=tuple(mount_requests(values, working_directory)),
         ports=tuple(port for spec in values.many("publish") for port in parse_publish(spec)),
         publish_all=values.on("publish-all"),
         network_mode=network_mode(values),
@@ -240,7 +240,7 @@ def host_options(values: Values) -> HostOptions:
     )  # fmt: skip
 
 
-def mount_requests(values: Values, cwd: Any) -> list[MountRequest]:
+def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]:
     """Everything mounted, in the order volumes, mounts, tmpfs; two of one target are refused."""
     found = [mounts.parse_volume(spec, _directory(spec, cwd)) for spec in values.many("volume")]
     for spec in values.many("mount"):
@@ -258,9 +258,9 @@ def mount_requests(values: Values, cwd: Any) -> list[MountRequest]:
     return found
 
 
-def _directory(spec: str, cwd: Any) -> str:
+def _directory(spec: str, cwd: Callable[[], str]) -> str:
     """The caller's directory, asked for only where a path is relative to it."""
-    return str(cwd()) if spec.startswith(".") else "/"
+    return cwd() if spec.startswith(".") else "/"
 
 
 def capabilities(texts: list[str]) -> tuple[str, ...]:

@@ -178,6 +178,15 @@ def refusal(message: str, hint: str | None = None) -> CommandError:
     return CommandError(message, hint=hint)
 
 
+def working_directory() -> str:
+    """The caller's; it may be gone."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise refusal(f"getwd: {reason}", "the current directory is gone: cd to another") from error
+
+
 def client_side(error: OnggiError) -> CommandError:
     """The same refusal in the client's own words: without the prefix of the engine's."""
     plain = CommandError(error.message, hint=error.hint)

@@ -11,7 +11,7 @@ from ...units import parse_size
 from .. import environment, limits, mounts
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
-from ..session import CommandError, Session, client_side, refusal
+from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
 MAX_DOCKERFILE = 16 << 20
@@ -51,7 +51,7 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
     if dockerfile == "-":
         text = stdin_text()
     elif dockerfile:
-        dockerfile = os.path.join(os.getcwd(), dockerfile)
+        dockerfile = os.path.join(working_directory(), dockerfile)
     if values.given("platform"):
         try:
             parse_platform(values.text("platform"))
@@ -69,7 +69,9 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         labels=environment.labels((), values.many("label")),
         platform=values.text("platform"),
         network_mode=network_mode(values.text("network")),
-        volumes=tuple(mounts.parse_volume(spec, os.getcwd()) for spec in values.many("volume")),
+        volumes=tuple(
+            mounts.parse_volume(spec, working_directory()) for spec in values.many("volume")
+        ),
         extra_hosts=tuple(limits.parse_extra_host(text_) for text_ in values.many("add-host")),
         shm_bytes=parse_size(values.text("shm-size") or "0") or 64 << 20,
     )
@@ -83,7 +85,7 @@ def context_directory(context: str, *, needs_stdin: bool) -> str:
         raise NotSupportedYet("a build context on stdin is not supported yet: give a folder")
     if context.startswith(("http://", "https://", "git://", "git@", "github.com/", "ssh://")):
         raise NotSupportedYet("a build context from a URL is not supported yet: give a folder")
-    path = os.path.join(os.getcwd(), context)
+    path = os.path.join(working_directory(), context)
     if not os.path.exists(path):
         raise refusal(f'unable to prepare context: path "{context}" not found')
     if not os.path.isdir(path):

@@ -12,7 +12,7 @@ from .. import copyplan
 from ..command import Command
 from ..copyplan import Place
 from ..flags import Values, flag_table
-from ..session import Session, refusal, write_all
+from ..session import Session, refusal, working_directory, write_all
 from .lifecycle import missing_hint
 from .transfer import written
 
@@ -54,7 +54,7 @@ def from_container(session: Session, values: Values, container: str, path: str, 
             container, source_path, lambda data: write_all(1, data), follow_link=follow
         )
         return -1
-    place = local_target(copyplan.absolute(target, os.getcwd()))
+    place = local_target(copyplan.absolute(target, working_directory()))
     found = stat_inside(session, container, source_path, follow=follow)
     source = Place(source_path, True, stat.S_ISDIR(found.mode))
     if copyplan.is_contents(source_path) and not source.is_directory:
@@ -118,7 +118,7 @@ def to_container(session: Session, values: Values, source: str, container: str, 
             raise refusal(f'destination "{container}:{path}" must be a directory')
         archive.copy_in(container, place.path, stdin_chunks(), owner=owner)
         return -1
-    source_path = copyplan.absolute(source, os.getcwd())
+    source_path = copyplan.absolute(source, working_directory())
     found = local_source(source_path, follow=values.on("follow-link"))
     where = copyplan.landing(found, place)
     spool = Spool(session.root)
