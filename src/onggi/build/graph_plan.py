@@ -39,7 +39,7 @@ from .graph_select import (
     copy_origin,
     declared_arguments,
 )
-from .hints import env_warnings, outside_context
+from .hints import env_warnings, outside_context, secret_warnings
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _URL = ("http://", "https://", "git://", "git@", "ssh://")
@@ -226,6 +226,7 @@ class _Planner:
 
     def arg(self, item: df.Arg, state: StageState) -> StageState:
         variables, args, shown = dict(state.variables), dict(state.args), []
+        self.warnings += secret_warnings("ARG", (n for n, _ in item.pairs), item.at.line)
         for name, default in item.pairs:
             value = default
             if name in self.given:
@@ -249,7 +250,9 @@ class _Planner:
                 raise InvalidInput(f"ENV name {name[:80]!r} is not a name")
             variables[name] = value
             env = metadata.set_env(env, name, value)
-        self.warnings += env_warnings([name for name, _ in pairs], item.at.line)
+        names = [name for name, _ in pairs]
+        self.warnings += env_warnings(names, item.at.line)
+        self.warnings += secret_warnings("ENV", names, item.at.line)
         state = state._replace(variables=variables, config=state.config._replace(env=env))
         shown = " ".join(f"{name}={value}" for name, value in pairs)
         return self.step(item.at, state, makes=False, created_by=f"ENV {shown}")

@@ -22,6 +22,7 @@ from ..spec.image import Image, ImageConfig
 from ..spec.mount import RootFilesystem
 from ..spec.platform import host_platform
 from ..store.tarwrite import END_OF_ARCHIVE
+from . import mountpoints
 from .context import Tree
 from .copying import Owner, layer_pieces
 from .graph import CopyOp, RunOp, WorkdirOp
@@ -145,19 +146,30 @@ def run(
             log_driver="none",
         ),
     )
+    stubs = _stubs(engine, operation, parent)
     with _Stages(engine, parent).step(options) as step:
-        return _finish(engine, operation, step, seen, kept)
+        return _finish(engine, operation, step, stubs, seen, kept)
+
+
+def _stubs(engine: Engine, operation: RunOp, parent: Layers) -> list[str]:
+    if not operation.mounts:
+        return []
+    with merged(engine, parent, "the stage") as root:
+        assert root is not None
+        return mountpoints.missing(root, (mount.target for mount in operation.mounts))
 
 
 def _finish(
     engine: Engine,
     operation: RunOp,
     step: Step,
+    stubs: list[str],
     output: Callable[[int, bytes], None],
     kept: bytearray,
 ) -> Digest:
     result = step.run(output)
     if result.exit_code == 0:
+        mountpoints.remove(result.upper_path, stubs)
         return engine.store.layers.commit(result.upper_path).diff_id
     why = " (it was OOM-killed: out of memory)" if result.oom_killed else ""
     raise InvalidInput(

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from onggi.build.hints import env_warnings, failed_command_hint
+from onggi.build.hints import env_warnings, failed_command_hint, secret_warnings
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,15 @@ def test_pip(output: str, name: str) -> None:
         assert f'did you mean "{name}"? check the name first' in hint
     else:
         assert hint is None
+
+
+@pytest.mark.sec("D8")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("DB_PASSWORD", True), ("API_TOKEN", True), ("secret", True), ("AWS_SECRET_KEY", True),
+        ("PUBLIC_KEY", False), ("KEYBOARD", False), ("AUTHOR", False), ("PATH", False),
+    ],
+)  # fmt: skip
+def test_secrets_in_arg_and_env(name: str, told: bool) -> None:
+    assert bool(secret_warnings("ARG", [name], 2)) is told
