@@ -50,14 +50,14 @@ _X86_64 = {
     "seccomp": 317, "capget": 125, "capset": 126, "sethostname": 170, "setdomainname": 171,
     "keyctl": 250, "personality": 135, "memfd_create": 319, "ioprio_set": 251, "bpf": 321,
     "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "gettid": 186, "kcmp": 312,
-    "pidfd_send_signal": 424, "fstatfs": 138, "syncfs": 306,
+    "pidfd_send_signal": 424, "fstatfs": 138, "process_vm_writev": 311, "syncfs": 306,
 }  # fmt: skip
 _AARCH64 = {
     "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97, "setns": 268, "prctl": 167,
     "seccomp": 277, "capget": 90, "capset": 91, "sethostname": 161, "setdomainname": 162,
     "keyctl": 219, "personality": 92, "memfd_create": 279, "ioprio_set": 30, "bpf": 280,
     "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "gettid": 178, "kcmp": 272,
-    "pidfd_send_signal": 424, "fstatfs": 44, "syncfs": 267,
+    "pidfd_send_signal": 424, "fstatfs": 44, "process_vm_writev": 271, "syncfs": 267,
 }  # fmt: skip
 _EVERYWHERE = {
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,

@@ -6,11 +6,12 @@ Owns pidfds, process identity (pid plus start time), prctl, and the descriptor s
 import errno
 import os
 import select
+from struct import pack
 
-from .libc import syscall
+from .libc import address, buffer, syscall
 
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 3, 4, 8
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 15, 36, 38
 _CLOSE_RANGE_CLOEXEC = 4
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -52,7 +53,7 @@ def same_process(pid: int, start: int) -> bool:
     return bool(fields) and int(fields[19]) == start and fields[0] not in (b"Z", b"X")
 
 
-def _stat(pid: int) -> list[bytes]:
+def _stat(pid: int | str) -> list[bytes]:
     """The fields after the command name: [0] is the state, [19] the start time."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -112,6 +113,17 @@ def set_parent_death_signal(signal_number: int) -> None:
 def set_keep_capabilities(on: bool) -> None:
     """Whether the permitted capabilities survive leaving uid 0."""
     syscall("prctl", PR_SET_KEEPCAPS, int(on), 0, 0, 0)
+
+
+def set_title(title: str) -> None:
+    """What ps shows of us, written over our own arguments: those of a forked process are its
+    parent's. Reads /proc/self, so call it while that is the host's."""
+    raw = title.encode()
+    syscall("prctl", PR_SET_NAME, raw[:15] + b"\0", 0, 0, 0)
+    start, end = (int(field) for field in _stat("self")[45:47])
+    line = buffer(raw[: end - start - 1].ljust(end - start, b"\0"))
+    here, there = (pack("=QQ", at, end - start) for at in (address(line), start))
+    syscall("process_vm_writev", os.getpid(), here, 1, there, 1, 0)
 
 
 def close_range_cloexec(first: int) -> None:

@@ -180,6 +180,8 @@ def _child(
             namespace.setns(fd, namespace.FLAGS[kind])
     step.name = "set the OOM score"
     become.set_oom_score(plan.process.oom_score_adj)
+    if plan.init:
+        process.set_title(reaper.TITLE)
     step.name = "set up the root filesystem"
     tree = rootfs.build(plan, cgroup, streams.devpts_fd, streams.terminal_name)
     step.name = "set names"

@@ -7,6 +7,7 @@ from ..linux import process
 from . import become
 from .become import Ready
 
+TITLE = "onggi-init"
 _PASSED_ON: list[int] = [
     number
     for number in signal.valid_signals()

@@ -127,6 +127,9 @@ def test_a_reaper_as_process_one(box: Box) -> None:
     assert (result.code, result.out) == (5, "0\n")
     assert box.sh("kill -9 $$", init=True).code == 137
     assert box.sh("echo $$", init=True).out == "2\n"
+    assert box.sh("cat /proc/1/comm; cat /proc/1/cmdline", init=True).out.strip("\0") == (
+        "onggi-init\nonggi-init"
+    )
 
 
 def test_the_reaper_passes_signals_on(box: Box) -> None:
