@@ -6,6 +6,7 @@ they are. What a host cannot limit comes back as a warning, never as silence.
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -16,8 +17,17 @@ _SIGKILL = 9
 _REMOVE_TIMEOUT_S = 5.0
 
 
+class Rate(Protocol):
+    """spec.container.DeviceRate: a block device by path, or as "MAJOR:MINOR", and its limit."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def rate(self) -> int: ...
+
+
 class Resources(Protocol):
-    """spec.container.Resources, as far as it is needed here; 0 and "" mean no limit."""
+    """spec.container.Resources; 0, "" and () mean no limit, a swappiness of -1 the host's."""
 
     @property
     def memory_bytes(self) -> int: ...
@@ -39,6 +49,26 @@ class Resources(Protocol):
     def cpuset_mems(self) -> str: ...
     @property
     def pids_limit(self) -> int: ...
+    @property
+    def cpu_rt_period_us(self) -> int: ...
+    @property
+    def cpu_rt_runtime_us(self) -> int: ...
+    @property
+    def memory_swappiness(self) -> int: ...
+    @property
+    def oom_kill_disable(self) -> bool: ...
+    @property
+    def blkio_weight(self) -> int: ...
+    @property
+    def blkio_weight_devices(self) -> Sequence[Rate]: ...
+    @property
+    def read_bps(self) -> Sequence[Rate]: ...
+    @property
+    def write_bps(self) -> Sequence[Rate]: ...
+    @property
+    def read_iops(self) -> Sequence[Rate]: ...
+    @property
+    def write_iops(self) -> Sequence[Rate]: ...
 
 
 class DeviceRule(NamedTuple):
@@ -65,6 +95,8 @@ class Stats(NamedTuple):
     memory_limit_bytes: int  # 0: none
     pids: int
     pids_limit: int  # 0: none
+    read_bytes: int = 0  # from block devices
+    written_bytes: int = 0
 
 
 class Layout(NamedTuple):
@@ -134,16 +166,25 @@ def hasten() -> None:
 class Cgroup:
     """The control groups `parent`/`name` of one container, whatever the host's layout.
 
-    Cheap to make: touches nothing before a method is called.
+    Cheap to make: touches nothing before a method is called. The parent goes with its last group,
+    unless `keep_parent` says that it is the user's.
     """
 
-    def __init__(self, name: str, parent: str = "onggi", layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        parent: str = "onggi",
+        layout: Layout | None = None,
+        *,
+        keep_parent: bool = False,
+    ) -> None:
         from . import cgroup1, cgroup2
 
         self.layout = host_layout() if layout is None else layout
         controllers = any(not kind.startswith("name=") for kind, _ in self.layout.v1)
         self.version = 1 if controllers else 2 if self.layout.v2 else 0
         self.path = f"{parent}/{name}".strip("/")  # below each hierarchy's root
+        self._keep_parent = keep_parent
         self._group: cgroup1.Group | cgroup2.Group = (
             cgroup1.Group(self.layout.v1, self.path)
             if self.version != 2
@@ -223,6 +264,8 @@ class Cgroup:
         deadline = time.monotonic() + _REMOVE_TIMEOUT_S
         for path in self.paths():
             remove_group(path, deadline)
+            if self._keep_parent:
+                continue
             try:
                 os.rmdir(os.path.dirname(path))
             except OSError as error:
@@ -321,11 +364,23 @@ def write_settings(directory: str, settings: Sequence[Setting]) -> list[str]:
         try:
             write(f"{directory}/{setting.file}", setting.value)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EACCES) or not setting.warning:
+            refused = (errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP)
+            if error.errno not in refused or not setting.warning:
                 raise
             if setting.warning not in warnings:
                 warnings.append(setting.warning)
     return warnings
+
+
+def device_number(path: str) -> str:
+    """ "8:0" of a block device's path, or of a text that is one already. Raises OSError."""
+    major, colon, minor = path.partition(":")
+    if colon and major.isdigit() and minor.isdigit():
+        return path
+    status = os.stat(path)
+    if not stat.S_ISBLK(status.st_mode):
+        raise OSError(errno.ENOTBLK, "Block device required", path)
+    return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
 def cpu_quota(resources: Resources) -> tuple[int, int]:

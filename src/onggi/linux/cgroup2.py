@@ -12,6 +12,7 @@ from .cgroup import (
     Setting,
     Stats,
     cpu_quota,
+    device_number,
     memory_and_swap,
     read,
     read_keyed,
@@ -28,6 +29,11 @@ def cpu_weight(shares: int) -> int:
     """v1's cpu.shares (2..262144) on v2's scale (1..10000), as OCI runtimes convert it."""
     shares = min(max(shares, 2), 262144)
     return 1 + (shares - 2) * 9999 // 262142
+
+
+def io_weight(weight: int) -> int:
+    """v1's blkio.weight (10..1000) on v2's scale (1..10000), as OCI runtimes convert it."""
+    return 1 + (min(max(weight, 10), 1000) - 10) * 9999 // 990
 
 
 def settings(resources: Resources) -> list[Setting]:
@@ -55,6 +61,18 @@ def settings(resources: Resources) -> list[Setting]:
         want("cpuset.mems", resources.cpuset_mems)
     if resources.pids_limit:
         want("pids.max", resources.pids_limit if resources.pids_limit > 0 else "max")
+    if resources.blkio_weight:
+        want("io.weight", io_weight(resources.blkio_weight))
+    for device in resources.blkio_weight_devices:
+        want("io.weight", f"{device_number(device.path)} {io_weight(device.rate)}")
+    for key, devices in (
+        ("rbps", resources.read_bps),
+        ("wbps", resources.write_bps),
+        ("riops", resources.read_iops),
+        ("wiops", resources.write_iops),
+    ):
+        for device in devices:
+            want("io.max", f"{device_number(device.path)} {key}={device.rate}")
     return found
 
 
@@ -82,7 +100,15 @@ class Group:
             above = f"{above}/{part}"
 
     def apply(self, resources: Resources) -> list[str]:
-        return write_settings(self._directory, settings(resources))
+        refused = []
+        if resources.memory_swappiness >= 0:
+            refused.append(
+                "Your kernel does not support memory swappiness capabilities or the cgroup is not "
+                "mounted. Memory swappiness discarded."
+            )
+        if resources.oom_kill_disable:
+            refused.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
+        return refused + write_settings(self._directory, settings(resources))
 
     def restrict_devices(self, rules: Sequence[DeviceRule]) -> list[str]:
         try:
@@ -96,12 +122,15 @@ class Group:
     def stats(self) -> Stats:
         usage = read_number(f"{self._directory}/memory.current")
         cache = read_keyed(f"{self._directory}/memory.stat", "inactive_file")
+        io = read(f"{self._directory}/io.stat")
         return Stats(
             cpu_ns=1000 * read_keyed(f"{self._directory}/cpu.stat", "usage_usec"),
             memory_bytes=max(0, usage - cache),
             memory_limit_bytes=read_number(f"{self._directory}/memory.max"),
             pids=read_number(f"{self._directory}/pids.current"),
             pids_limit=read_number(f"{self._directory}/pids.max"),
+            read_bytes=_io_bytes(io, "rbytes"),
+            written_bytes=_io_bytes(io, "wbytes"),
         )
 
     def oom_kills(self) -> int:
@@ -136,6 +165,12 @@ class Group:
 
     def frozen(self) -> bool:
         return read(f"{self._directory}/cgroup.freeze").strip() == "1"
+
+
+def _io_bytes(text: str, key: str) -> int:
+    """The sum over all devices of io.stat's "8:0 rbytes=1 wbytes=2 ..."."""
+    words = (word.partition("=") for word in text.split())
+    return sum(int(value) for name, _, value in words if name == key)
 
 
 def _enable(directory: str, controller: str) -> None:
