@@ -35,7 +35,8 @@ def why_killed(session: Session, container: Container, state: ContainerState) ->
     if state.oom_killed:
         shown = memory_limit(limit) if limit else "the host's memory"
         return hint("oom", session.language, limit=shown)
-    return hint("killed", session.language)
+    key = "killed-by-stop" if state.kill_reason == "stop timeout" else "killed"
+    return hint(key, session.language)
 
 
 def stop_note(session: Session, before: Container, timeout_s: int) -> None:
@@ -44,7 +45,7 @@ def stop_note(session: Session, before: Container, timeout_s: int) -> None:
         state = session.engine.containers.get(before.id).state
     except NotFound:
         return
-    if timeout_s and state.exit_code == KILLED and state.status == "exited":
+    if timeout_s and state.kill_reason == "stop timeout" and state.status == "exited":
         signal = before.config.stop_signal or "SIGTERM"
         session.err.line(
             hint(

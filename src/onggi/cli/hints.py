@@ -31,8 +31,12 @@ HINTS: dict[str, tuple[str, str]] = {
         "{name}: 정지 시간({seconds}초)이 지나 SIGKILL로 종료했습니다: 프로세스가 {signal} 무시",
     ),
     "killed": (
-        "exit code 137: killed by SIGKILL (a kill, or a stop that ran into its timeout)",
-        "종료 코드 137: SIGKILL로 종료되었습니다 (kill, 또는 정지 시간 초과)",
+        "exit code 137: killed by SIGKILL",
+        "종료 코드 137: SIGKILL로 종료되었습니다",
+    ),
+    "killed-by-stop": (
+        "exit code 137: killed by SIGKILL after stop timeout",
+        "종료 코드 137: 정지 시간이 지나 SIGKILL로 종료되었습니다",
     ),
     "loopback": (
         "{name} listens on 127.0.0.1:{port} inside the container only, so the published port "
