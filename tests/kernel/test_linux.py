@@ -1,10 +1,12 @@
 """The floor above the kernel: mounts by descriptor, safe paths, processes, helper programs."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,10 @@ import pytest
 from onggi.errors import OnggiError, Unavailable
 from onggi.linux import capability, mount, namespace, process, safefs, staging, tools
 from onggi.spec.mount import LayerMount, RootFilesystem
+from onggi.store.erofs import TAR_OFFSET, ErofsImage
+from onggi.store.layerfile import append_image, write_all_at
+from onggi.store.layertree import LayerTree
+from onggi.store.tarindex import TarIndex
 
 pytestmark = pytest.mark.root
 
@@ -26,6 +32,21 @@ def nothing_stays(tmp_path: Path) -> Iterator[None]:
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
+def write_erofs(target: Path, source: Path) -> None:
+    """A directory as a layer file of ours."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for path in sorted(source.iterdir()):
+            archive.add(path, path.name)
+    tar, tree, index = stream.getvalue(), LayerTree(None), TarIndex()
+    for entry in index.feed(tar):
+        tree.add(entry)
+    index.finish()
+    with target.open("w+b") as file:
+        write_all_at(file.fileno(), tar, TAR_OFFSET)
+        append_image(file.fileno(), ErofsImage(tree, len(tar)), bytes(16))
+
+
 @pytest.fixture
 def layers(tmp_path: Path) -> Path:
     """Two layers as directories and as EROFS files, and an empty upper."""
@@ -33,8 +54,7 @@ def layers(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text(name)
         (tmp_path / name / "both").write_text(name)
-        made = ["mkfs.erofs", f"{tmp_path}/{name}.erofs", f"{tmp_path}/{name}"]
-        subprocess.run(made, check=True, capture_output=True)
+        write_erofs(tmp_path / f"{name}.erofs", tmp_path / name)
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()
     return tmp_path
