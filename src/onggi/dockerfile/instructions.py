@@ -371,11 +371,11 @@ def _health(item: Node, flags: Flags) -> Health:
     if not re.fullmatch(r"[0-9]{1,9}", retries):
         raise InvalidInput(f"--retries must be a number that is not negative ({retries[:40]})")
     test = ("CMD" if item.json else "CMD-SHELL", *args)
-    interval, timeout, start = (
-        _interval(flags, name) for name in ("interval", "timeout", "start-period")
+    interval, timeout, start, start_interval = (
+        _interval(flags, name) for name in ("interval", "timeout", "start-period", "start-interval")
     )
-    _interval(flags, "start-interval")
-    return Health(item.at, Healthcheck(test, interval, timeout, start, int(retries)))
+    check = Healthcheck(test, interval, timeout, start, int(retries), start_interval)
+    return Health(item.at, check)
 
 
 def _interval(flags: Flags, name: str) -> int:

@@ -2,11 +2,13 @@
 
 from typing import Literal, NamedTuple
 
+from .image import Healthcheck
 from .mount import MountPoint, MountRequest
 from .network import PortBinding
 
 ContainerId = str  # 64 hexadecimal characters
 KillReason = Literal["", "oom", "stop timeout"]
+HealthStatus = Literal["starting", "healthy", "unhealthy"]
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 
 
@@ -97,7 +99,8 @@ class HostOptions(NamedTuple):
     oom_score_adj: int = 0
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}  # noqa: RUF012 - never mutated
-    restart_policy: str = "no"
+    restart_policy: str = "no"  # no | always | unless-stopped | on-failure
+    restart_retries: int = 0  # of on-failure; 0: no limit
 
 
 class ContainerOptions(NamedTuple):
@@ -121,6 +124,7 @@ class ContainerOptions(NamedTuple):
     exposed_ports: tuple[str, ...] = ()  # "8000/tcp"
     platform: str = ""
     host: HostOptions = HostOptions()
+    health: Healthcheck | None = None
     purpose: Literal["run", "build"] = "run"  # build steps are hidden from ps
 
 
@@ -148,6 +152,22 @@ class ContainerConfig(NamedTuple):
     mounts: tuple[MountPoint, ...] = ()
     labels: dict[str, str] = {}  # noqa: RUF012 - the image's and the user's, merged
     exposed_ports: tuple[str, ...] = ()
+    health: Healthcheck | None = None  # the image's and the user's, merged
+
+
+class HealthResult(NamedTuple):
+    """One run of a health check; `exit_code` -1: it took too long, or could not run."""
+
+    start_ns: int
+    end_ns: int
+    exit_code: int
+    output: str = ""
+
+
+class Health(NamedTuple):
+    status: HealthStatus = "starting"
+    failing_streak: int = 0
+    log: tuple[HealthResult, ...] = ()  # the last five, oldest first
 
 
 class ContainerState(NamedTuple):
@@ -167,6 +187,9 @@ class ContainerState(NamedTuple):
     error: str = ""
     kill_reason: KillReason = ""
     restart_count: int = 0
+    stopped_by_user: bool = False
+    interrupted: bool = False  # it ran when the host or its monitor went down
+    health: Health | None = None
 
 
 class Container(NamedTuple):

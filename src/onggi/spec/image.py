@@ -66,6 +66,7 @@ class Healthcheck(NamedTuple):
     timeout_ns: int = 0
     start_period_ns: int = 0
     retries: int = 0
+    start_interval_ns: int = 0
 
 
 class ImageConfig(NamedTuple):
@@ -232,12 +233,7 @@ def config_document(config: ImageConfig) -> dict[str, Any]:
     if config.cmd:
         run["Cmd"] = list(config.cmd)
     if config.healthcheck is not None:
-        names = ("Test", "Interval", "Timeout", "StartPeriod", "Retries")
-        run["Healthcheck"] = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in zip(names, config.healthcheck, strict=True)
-            if value
-        }
+        run["Healthcheck"] = health_document(config.healthcheck)
     if config.volumes:
         run["Volumes"] = {path: {} for path in sorted(config.volumes)}
     if config.working_dir:
@@ -265,6 +261,19 @@ def config_document(config: ImageConfig) -> dict[str, Any]:
         document["variant"] = config.platform.variant
     document["rootfs"] = {"type": "layers", "diff_ids": list(config.diff_ids)}
     return document
+
+
+def health_document(check: Healthcheck) -> dict[str, Any]:
+    """Docker's JSON of a health check; what is not set is left out."""
+    document = {
+        "Test": list(check.test),
+        "Interval": check.interval_ns,
+        "Timeout": check.timeout_ns,
+        "StartPeriod": check.start_period_ns,
+        "StartInterval": check.start_interval_ns,
+        "Retries": check.retries,
+    }
+    return {name: value for name, value in document.items() if value}
 
 
 def _digest(value: Any, what: str) -> Digest:
@@ -322,7 +331,8 @@ def _healthcheck(value: Any) -> Healthcheck | None:
         return None
     if not isinstance(value, dict):
         raise CorruptData("image config: Healthcheck is not an object")
-    numbers = [value.get(key) or 0 for key in ("Interval", "Timeout", "StartPeriod", "Retries")]
+    keys = ("Interval", "Timeout", "StartPeriod", "Retries", "StartInterval")
+    numbers = [value.get(key) or 0 for key in keys]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise CorruptData("image config: Healthcheck holds a negative or non-integer number")
     return Healthcheck(_strings(value, "Test"), *numbers)
