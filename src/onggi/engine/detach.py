@@ -11,7 +11,7 @@ A monitor that dies without an answer is an EOF: the command reports it and noth
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from .. import errors
 from ..errors import OnggiError, Unavailable
@@ -59,7 +59,7 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
     status = 1
     try:
         os.setsid()
-        _close_inherited({writer, *keep})
+        close_inherited({writer, *keep})
         work(ready)
         status = 0
     except OnggiError as error:
@@ -93,7 +93,7 @@ def _write_crash(path: str, error: BaseException) -> None:
     os.close(fd)
 
 
-def _close_inherited(keep: set[int]) -> None:
+def close_inherited(keep: Container[int] = ()) -> None:
     """Standard streams go to /dev/null; the command's locks, sockets and files are not ours."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):

@@ -41,7 +41,7 @@ class Engine:
         self.store = Store(root, run)
         self.paths = Paths(root, run)
         self.images = Images(self.store, settings)
-        self.networks = Networks(self.store, run)
+        self.networks = Networks(self.store)
         self.containers = Containers(
             self.store, self.paths, self.images, self.networks, lambda: self.volumes, warn
         )

@@ -166,6 +166,7 @@ class Launcher:
             return
         self._store.close()
         if os.fork() == 0:
+            detach.close_inherited()  # the container's ports must be free from now on
             time.sleep(IDLE_NETWORK_S)
             if self._wiring.is_idle():
                 self._wiring.take_down_unused()
