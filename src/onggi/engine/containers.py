@@ -201,7 +201,7 @@ class Containers:
         if container.state.status in ACTIVE:
             if not force:
                 raise Conflict(
-                    f'cannot remove container "{container.name}": container is '
+                    f'cannot remove container "/{container.name}": container is '
                     f"{container.state.status}: stop the container before removing or force remove"
                 )
             control.end_now(container)

@@ -37,12 +37,12 @@ def signal_number(text: str) -> int:
         found = getattr(signals, f"SIG{name}", None)
         if isinstance(found, signals.Signals):
             return int(found)
-    raise InvalidInput(f"Invalid signal: {text}")
+    raise InvalidInput(f"invalid signal: {text}")
 
 
 def kill(container: Container, signal: str) -> None:
-    lifecycle.require(container, Event.KILL)
     number = signal_number(signal)
+    lifecycle.require(container, Event.KILL)
     pidfd = _process_of(container)
     if pidfd is None:
         raise Conflict(f"cannot kill container: {container.name}: it has just ended")

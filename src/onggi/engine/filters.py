@@ -1,5 +1,6 @@
 """`ps --filter`: docker's filters over containers. Pure; AND between keys, OR between values."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import InvalidInput
@@ -56,9 +57,9 @@ def _test(
 ) -> Callable[[Container], bool]:
     match key:
         case "id":
-            return lambda c: any(c.id.startswith(value) for value in values)
+            return _matching(values, lambda c: (c.id,))
         case "name":
-            return lambda c: any(value.lstrip("/") in c.name for value in values)
+            return _matching(values, lambda c: (c.name, f"/{c.name}"))
         case "status":
             return lambda c: c.state.status in values
         case "exited":
@@ -85,6 +86,17 @@ def _test(
             return lambda c: "none" in values
         case _:
             return lambda c: values[0] in ("0", "false", "False")
+
+
+def _matching(
+    values: Sequence[str], texts_of: Callable[[Container], Sequence[str]]
+) -> Callable[[Container], bool]:
+    """Regular expressions that may begin anywhere, as docker's filters for ids and names are."""
+    try:
+        patterns = [re.compile(value) for value in values]
+    except re.error as error:
+        raise InvalidInput(f"invalid filter: {error}") from error
+    return lambda c: any(pattern.search(text) for pattern in patterns for text in texts_of(c))
 
 
 def has_label(labels: Mapping[str, str], wanted: str) -> bool:

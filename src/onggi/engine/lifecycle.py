@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from ..errors import Conflict
+from ..errors import Conflict, NotModified
 from ..spec.container import Container, Status
 
 
@@ -37,8 +37,11 @@ NEXT: dict[tuple[Status, Event], Status] = {
 
 
 def require(container: Container, event: Event) -> Status:
-    """The state that follows. Raises Conflict with docker's words when `event` is not allowed."""
+    """The state that follows. Raises Conflict with docker's words when `event` is not allowed,
+    NotModified for a start of what runs."""
     status = container.state.status
+    if status == "running" and event is Event.START:
+        raise NotModified(f"container {container.id} is already running")
     following = NEXT.get((status, event))
     if following is None:
         raise Conflict(_refusal(container, event))
@@ -49,11 +52,7 @@ def _refusal(container: Container, event: Event) -> str:
     paused = container.state.status == "paused"
     match event:
         case Event.START:
-            return (
-                "cannot start a paused container, try unpause instead"
-                if paused
-                else f"container {container.id} is already {container.state.status}"
-            )
+            return "cannot start a paused container, try unpause instead"
         case Event.PAUSE:
             if paused:
                 return f"Container {container.id} is already paused"

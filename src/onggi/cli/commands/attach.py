@@ -16,11 +16,11 @@ def attach(session: Session, values: Values, arguments: list[str]) -> int:
     container = containers.get(arguments[0])
     status = container.state.status
     if status == "paused":
-        raise refusal("cannot attach to a paused container, unpause it first")
+        raise refusal("You cannot attach to a paused container, unpause it first")
     if status == "restarting":
-        raise refusal("cannot attach to a restarting container, wait until it is running")
+        raise refusal("You cannot attach to a restarting container, wait until it is running")
     if status != "running":
-        raise refusal("cannot attach to a stopped container, start it first")
+        raise refusal("You cannot attach to a stopped container, start it first")
     options = container.config.options
     stdin = options.open_stdin and not values.on("no-stdin")
     refuse_false_terminal(options.tty, stdin)

@@ -1,14 +1,22 @@
 """`exec`."""
 
 from ...engine.execs import ExecOptions
-from ...errors import NotFound
+from ...errors import InvalidInput, NotFound
 from .. import environment, limits, tty
 from ..command import Command
 from ..flags import Values, flag_table
 from ..relay import Interrupted, Relay
-from ..session import Session
+from ..session import CommandError, Session
 from .lifecycle import missing_hint
 from .run import detach_sequence, refuse_false_terminal
+
+
+class ExecFailed(CommandError):
+    """What only starting the command can tell: docker gives the bare text, and 126 or 127."""
+
+    def __init__(self, error: InvalidInput) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.exit_code = error.exit_code or 126
 
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
@@ -36,6 +44,8 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         stream = session.engine.execs.start(name, options)
     except NotFound as error:
         raise missing_hint(session, error, name) from error
+    except InvalidInput as error:
+        raise ExecFailed(error) from error
     relay = Relay(stream, stdin=stdin, terminal=terminal, detach_keys=keys, forward=None)
     try:
         ended = relay.run()

@@ -5,7 +5,7 @@ from .. import ending, limits
 from ..command import Command
 from ..flags import Values, flag_table
 from ..hints import hint, nearest
-from ..session import Session, each, refusal
+from ..session import Session, each, message_of, refusal
 
 CONTAINERS = "CONTAINER [CONTAINER...]"
 
@@ -112,8 +112,9 @@ def rm(session: Session, values: Values, arguments: list[str]) -> int:
                 named(session, name), force=force, volumes=values.on("volumes")
             )
         except NotFound as error:
-            if force:
-                return None  # docker: what is gone is no failure of a forced removal
+            if force:  # docker: said, but what is gone is no failure of a forced removal
+                session.err.line(message_of(error))
+                return None
             raise missing_hint(session, error, name) from error
         except Conflict as error:
             if not force and not error.hint:
