@@ -63,6 +63,9 @@ _PIP_MISSING = re.compile(
     r"satisfies the requirement ([A-Za-z0-9][A-Za-z0-9._-]*)",
     re.ASCII,
 )
+_NO_NAMES = (  # glibc's, then musl's and busybox's, then apt's words
+    "Temporary failure in name resolution", "bad address", "Temporary failure resolving",
+)  # fmt: skip
 _PACKAGES = (
     "requests django flask fastapi uvicorn gunicorn celery redis psycopg2 psycopg2-binary psycopg "
     "numpy pandas scipy matplotlib scikit-learn scikit-image pillow opencv-python pyyaml "
@@ -126,6 +129,12 @@ def _leading_dots(normal: str) -> list[str]:
 
 def failed_command_hint(output: str) -> str | None:
     """A hint from the last output of a failed RUN, for mistakes with one likely cause."""
+    if any(text in output for text in _NO_NAMES):
+        return (
+            "no name could be resolved in the step: on a network that only reaches a mirror, lend "
+            "the build its configuration, e.g. -v /etc/pip.conf:/etc/pip.conf:ro, or a proxy with "
+            "--build-arg HTTPS_PROXY"
+        )
     missing = _PIP_MISSING.findall(output)
     if not missing:
         return None

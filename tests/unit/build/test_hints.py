@@ -59,6 +59,15 @@ def test_pip(output: str, name: str) -> None:
         assert hint is None
 
 
+def test_no_names() -> None:
+    hint = failed_command_hint(
+        "NewConnectionError(… [Errno -3] Temporary failure in name resolution')\n"
+        "ERROR: No matching distribution found for Django==5.2\n"
+    )
+    assert hint is not None
+    assert "-v /etc/pip.conf:/etc/pip.conf:ro" in hint
+
+
 @pytest.mark.sec("D8")
 @pytest.mark.parametrize(
     ("name", "told"),
