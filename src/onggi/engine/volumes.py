@@ -8,10 +8,9 @@ import stat
 from collections.abc import Iterable, Sequence
 
 from ..errors import Conflict, InvalidInput
-from ..linux import mount, safefs
+from ..linux import safefs
 from ..spec.digest import Digest
 from ..spec.mount import MountPoint, MountRequest, RootFilesystem, Volume
-from ..store import tree
 from ..store.store import Store
 from .merge import check_name
 
@@ -127,6 +126,9 @@ class Volumes:
 
     def _copy_up(self, source: str, target: str, layers: tuple[Digest, ...]) -> None:
         """Fill an empty volume with the image's files at `target`, owner and mode included."""
+        from ..linux import mount
+        from ..store import tree
+
         volume_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if os.listdir(volume_fd):

@@ -5,8 +5,8 @@ every undoing is idempotent, so that a crash anywhere leaves something `disconne
 after the last endpoint go the bridge and our firewall table: an idle host carries nothing of ours.
 """
 
-import hashlib
 import os
+import zlib
 from typing import NamedTuple
 
 from ..errors import InvalidInput
@@ -32,7 +32,9 @@ class Wiring:
     def __init__(self, store: Store, networks: Networks, run: str) -> None:
         self._store = store
         self._networks = networks
-        self._table = _table_name(run)
+        mark = _mark(run)
+        self._table = f"{rules.TABLE}_{mark}" if mark else rules.TABLE
+        self._bridges = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
 
     def connect(
         self, container_id: str, name: str, mode: str, wanted: tuple[PortBinding, ...]
@@ -117,17 +119,16 @@ class Wiring:
         chosen = network._replace(
             subnet=subnet,
             gateway=ipam.gateway_of(subnet),
-            bridge=network.bridge or bridge.free_name(),
+            bridge=network.bridge or bridge.free_name(self._bridges),
         )
         self._store.networks.replace(chosen)
         return chosen
 
 
-def _table_name(run: str) -> str:
-    """Engines with directories of their own do not share a firewall table."""
-    if run == STANDARD_RUN:
-        return rules.TABLE
-    return f"{rules.TABLE}_{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+def _mark(run: str) -> str:
+    """Engines with directories of their own share neither a firewall table nor a bridge: what one
+    takes down when it is idle must not be what another stands on."""
+    return "" if run == STANDARD_RUN else f"{zlib.crc32(os.fsencode(run)):08x}"
 
 
 def _endpoint(

@@ -19,7 +19,7 @@ from ..linux import conntrack, nftables, rtnetlink, tools
 from ..spec.network import Endpoint, Network
 from . import ipam, rules
 
-_BRIDGE_PREFIX = "onggi"
+PREFIX = "onggi"
 _DEFAULT_MTU = 1500
 _NFT_TIMEOUT_S = 30.0
 
@@ -39,13 +39,13 @@ def routed_subnets(*, ignore: str = "") -> list[str]:
     return sorted(found)
 
 
-def free_name() -> str:
+def free_name(prefix: str = PREFIX) -> str:
     """The first of onggi0, onggi1, ... that no interface of this host has."""
     with rtnetlink.Netlink() as socket:
         number = 0
-        while rtnetlink.find_link(socket, name=f"{_BRIDGE_PREFIX}{number}"):
+        while rtnetlink.find_link(socket, name=f"{prefix}{number}"):
             number += 1
-    return f"{_BRIDGE_PREFIX}{number}"
+    return f"{prefix}{number}"
 
 
 def host_mtu() -> int:
