@@ -62,6 +62,8 @@ def push_image(store: Store, image: Image, manifest: bytes | None) -> PushImage:
             kind = LAYER_COMPRESSION.get(descriptor.media_type)
             if kind == compression:
                 known.append(Known(descriptor.digest, descriptor.size_bytes, source))
+        wanted = known[0].digest if known else None
+        known.sort(key=lambda blob: blob.digest != wanted)
         compress = _compressor(store, diff_id, compression)
         layers.append(PushLayer(diff_id, compression, tuple(known), compress))
     return PushImage(store.images.config_bytes(image.id), manifest, tuple(layers))

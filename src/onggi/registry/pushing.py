@@ -35,7 +35,8 @@ class Known(NamedTuple):
 
 
 class PushLayer(NamedTuple):
-    """One layer; `compress` makes the form that is uploaded when no known one is there."""
+    """One layer; `compress` makes the form that is uploaded when no known one is there. The digest
+    of the first of `known` is preferred, the one the image came with."""
 
     diff_id: Digest
     compression: str
@@ -107,19 +108,13 @@ class Push:
     # layers
 
     def _layer(self, layer: PushLayer, media_type: str) -> Descriptor:
-        for known in layer.known[:MAX_KNOWN]:
-            if self._exists(known.digest):
-                self._tell(layer.diff_id, "Layer already exists")
-                return Descriptor(media_type, known.digest, known.size_bytes)
-        location = ""
-        for known in layer.known[:MAX_KNOWN]:
-            mounted, location = self._mount(known)
-            if mounted:
-                path = known.repository.partition("/")[2]
-                self._tell(layer.diff_id, "Mounted from", detail=path)
-                return Descriptor(media_type, known.digest, known.size_bytes)
-            if location:
-                break
+        known, location = layer.known[:MAX_KNOWN], ""
+        first = [blob for blob in known if blob.digest == known[0].digest]
+        # Wherever the registry has the first, the manifest keeps its digest.
+        for blobs in (first, [blob for blob in known if blob not in first]):
+            held, location = self._held(layer, blobs, location)
+            if held is not None:
+                return Descriptor(media_type, held.digest, held.size_bytes)
         digest, size, source = layer.compress()
         if self._exists(digest):
             self._tell(layer.diff_id, "Layer already exists")
@@ -127,6 +122,25 @@ class Push:
             self._upload(digest, size, source, layer.diff_id, location)
             self._tell(layer.diff_id, "Pushed")
         return Descriptor(media_type, digest, size)
+
+    def _held(
+        self, layer: PushLayer, blobs: Sequence[Known], location: str
+    ) -> tuple[Known | None, str]:
+        """The first of these blobs that is there or can be mounted, and the upload session that a
+        refused mount left open (`location`: there is one)."""
+        for known in {blob.digest: blob for blob in blobs}.values():
+            if self._exists(known.digest):
+                self._tell(layer.diff_id, "Layer already exists")
+                return known, location
+        for known in blobs if not location else ():
+            mounted, location = self._mount(known)
+            if mounted:
+                path = known.repository.partition("/")[2]
+                self._tell(layer.diff_id, "Mounted from", detail=path)
+                return known, location
+            if location:
+                break
+        return None, location
 
     def _exists(self, digest: Digest) -> bool:
         url = self._url(f"blobs/{digest}")

@@ -16,7 +16,7 @@ from onggi.registry.session import Patience
 from onggi.registry.transport import Timeouts
 from onggi.spec.digest import Digest
 from onggi.spec.reference import parse_reference
-from registry_images import image_of
+from registry_images import image_of, layer_of
 
 QUICK = Patience(attempts=3, first_s=0.001, longest_s=0.004)
 SMALL = b"small" * 100
@@ -182,6 +182,20 @@ def test_mounting(pusher: Pusher) -> None:
     pusher.uploads.mountable = {blob}
     pushed = pusher.push(image_of(SMALL, known=Known(blob, 9, f"{pusher.registry.host}/base/img")))
     assert json.loads(pushed.manifest)["layers"][0]["digest"] == blob
+    assert "Mounted from" in pusher.actions()
+
+
+def test_the_form_an_image_came_in_is_mounted_before_another_that_is_there(pusher: Pusher) -> None:
+    """Else a pulled image gets another digest where another form of its layer is known."""
+    mine, other = Digest.of(b"as pulled"), Digest.of(b"other compressor")
+    pusher.uploads.mountable = {mine}
+    pusher.registry.add_blob(b"other compressor")
+    host = pusher.registry.host
+    layer = layer_of(
+        SMALL, Known(mine, 9, ""), Known(mine, 9, f"{host}/far/img"), Known(other, 16, "")
+    )
+    pushed = pusher.push(image_of(SMALL)._replace(layers=(layer,)))
+    assert json.loads(pushed.manifest)["layers"][0]["digest"] == mine
     assert "Mounted from" in pusher.actions()
 
 
