@@ -188,7 +188,12 @@ def host_state() -> HostState:
     return HostState(
         mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
         links=frozenset(os.listdir("/sys/class/net")),
-        cgroups=frozenset(map(str, Path("/sys/fs/cgroup").glob("**/*onggi*"))),
+        cgroups=frozenset(
+            f"{directory}/{name}"
+            for directory, names, _ in os.walk("/sys/fs/cgroup")  # where others come and go
+            for name in names
+            if "onggi" in name
+        ),
         tables=frozenset(line for line in tables.splitlines() if "onggi" in line),
         loops=frozenset(
             path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")
