@@ -94,16 +94,26 @@ def spawn(
         streams.close_child_side()
     created = Created(pid, pidfd, streams, parent)
     try:
-        if cgroup is not None and cgroup.version != 2:
-            cgroup.add(pid)
-        if prepare is not None:
-            prepare(pid)
-        parent.tell(handshake.GO)
-        parent.expect_ready()
+        _bring_up(pid, parent, cgroup, prepare)
     except BaseException as error:
         _unwind(created, parent, error)
         raise
     return created
+
+
+def _bring_up(
+    pid: int,
+    parent: handshake.ParentEnd,
+    cgroup: Cgroup | None,
+    prepare: Callable[[int], None] | None,
+) -> None:
+    """The parent's part, while the child mounts."""
+    if cgroup is not None and cgroup.version != 2:
+        cgroup.add(pid)
+    if prepare is not None:
+        prepare(pid)
+    parent.tell(handshake.GO)
+    parent.expect_ready()
 
 
 def _unwind(created: Created, parent: handshake.ParentEnd, error: BaseException) -> None:
@@ -184,12 +194,7 @@ def _child(
         process.set_title(reaper.TITLE)
     step.name = "set up the root filesystem"
     tree = rootfs.build(plan, cgroup, streams.devpts_fd, streams.terminal_name)
-    step.name = "set names"
-    _set_names(plan)
-    if plan.make_cwd:
-        _make_working_directory(tree, plan.process.cwd)
-    if plan.read_only:
-        mount.mount_setattr(tree.root_fd, set_attributes=mount.RDONLY)
+    _finish_tree(step, plan, tree)
     step.name = "pivot_root"
     guard.seal()
     os.fchdir(tree.root_fd)
@@ -209,6 +214,16 @@ def _child(
     if plan.init:
         reaper.fork_command(ready)
     ready.execute()
+
+
+def _finish_tree(step: child.Step, plan: InitPlan, tree: rootfs.Tree) -> None:
+    """What still needs a writable root and the host's rights."""
+    step.name = "set names"
+    _set_names(plan)
+    if plan.make_cwd:
+        _make_working_directory(tree, plan.process.cwd)
+    if plan.read_only:
+        mount.mount_setattr(tree.root_fd, set_attributes=mount.RDONLY)
 
 
 def _make_working_directory(tree: rootfs.Tree, path: str) -> None:

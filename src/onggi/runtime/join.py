@@ -44,6 +44,17 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
         for fd in (end.go, end.report, target):
             os.close(fd)
         streams.close_child_side()
+    return _bring_up(pid, pidfd, parent, streams, cgroup)
+
+
+def _bring_up(
+    pid: int,
+    pidfd: int,
+    parent: handshake.ParentEnd,
+    streams: Streams,
+    cgroup: Cgroup | None,
+) -> Started:
+    """The parent's part; unwinds on failure, and tells the child's reason if it had one."""
     try:
         if cgroup is not None and cgroup.version != 2:
             cgroup.add(pid)
