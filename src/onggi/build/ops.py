@@ -89,26 +89,15 @@ def workdir(engine: Engine, operation: WorkdirOp, parent: Layers) -> Digest | No
 
 
 class _Stages(Containers):
-    """Containers that start from layers instead of a named image: those of a stage half-way."""
+    """The engine's containers, started from layers instead of a named image: a stage half-way."""
 
     def __init__(self, engine: Engine, layers: Layers) -> None:
-        super().__init__(
-            engine.store,
-            engine.paths,
-            engine.images,
-            engine.networks,
-            lambda: engine.volumes,
-            _ignore,
-        )
+        self.__dict__.update(engine.containers.__dict__)  # the same parts, whatever they are
         self._layers = layers
 
     def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
         config = ImageConfig(host_platform(), self._layers)
         return Image(chain_id(self._layers), config, None, 0, 0, ())
-
-
-def _ignore(text: str) -> None:
-    pass
 
 
 def run(
