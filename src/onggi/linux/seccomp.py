@@ -4,11 +4,12 @@ What is needed on every start is small and here; profiles, tables and the compil
 when a program is not in the cache. Never decides what is allowed.
 """
 
-import hashlib
 import os
+import zlib
 from struct import pack
 
 from . import libc
+from .capability import mask_of
 
 _SET_MODE_FILTER = 1
 _INSTRUCTION_SIZE = 8
@@ -63,11 +64,17 @@ def _kernel_version(release: str) -> tuple[int, int]:
 def _key(profile_json: str, capabilities: frozenset[str]) -> str:
     """Everything the program depends on, our own sources of this very version included."""
     host = os.uname()
-    parts = [host.machine, host.release, ",".join(sorted(capabilities)), profile_json]
+    parts = [host.machine, host.release]
     here, suffix = os.path.split(__file__)[0], os.path.splitext(__file__)[1]
     for name in _SOURCES:
         source = os.stat(f"{here}/{name}{suffix}")
         parts.append(f"{source.st_size} {source.st_mtime_ns}")
+    if not profile_json:  # on the way of every `run`, which need not load hashlib for it
+        version = zlib.crc32("\n".join(parts).encode())
+        return f"default-{mask_of(capabilities):x}-{version:08x}"
+    import hashlib
+
+    parts += [",".join(sorted(capabilities)), profile_json]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
