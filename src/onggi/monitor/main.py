@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..streams import CLOSE_STDIN, EXITED, RESIZE, STDERR, STDIN, STDOUT
 from .attach import HELLO, INPUT, OUTPUT, Client
-from .log import LogWriter
+from .log import Log
 
 READ_BYTES = 1 << 16
 STDIN_HIGH_WATER = 1 << 18
@@ -45,7 +45,7 @@ class Task(NamedTuple):
 def supervise(
     task: Task,
     *,
-    log: LogWriter | None = None,
+    log: Log | None = None,
     server: socket.socket | None = None,
     first_client: socket.socket | None = None,
     on_exit: Callable[[int], str],
@@ -74,7 +74,7 @@ def exit_code(pidfd: int) -> int:
 
 
 class _Loop:
-    def __init__(self, task: Task, log: LogWriter | None, server: socket.socket | None) -> None:
+    def __init__(self, task: Task, log: Log | None, server: socket.socket | None) -> None:
         self.task = task
         self.log = log
         self.server = server
@@ -124,6 +124,8 @@ class _Loop:
             wanted[self.task.pidfd] = select.POLLIN
         if self.server is not None:
             wanted[self.server.fileno()] = select.POLLIN
+        if self.log is not None and self.log.waiting() >= 0:
+            wanted[self.log.waiting()] = select.POLLOUT
         hungry = len(self.input) < STDIN_HIGH_WATER
         for fd, client in self.clients.items():
             events = select.POLLIN if hungry else 0
@@ -148,6 +150,8 @@ class _Loop:
             self._accept(self.server)
         elif fd in self.clients:
             self.serve(self.clients[fd], events)
+        elif self.log is not None and fd == self.log.waiting():
+            self.log.flush()
 
     # -- output
 
