@@ -45,10 +45,9 @@ class RemoteLog:
         *,
         buffering: Buffering,
         note_path: str,
-        copy: LocalWriter | None = None,
     ) -> None:
         self._encode = encode
-        self._copy = copy
+        self._copy: LocalWriter | None = None
         self._note_path = note_path
         self._lines = Lines()
         self._delivery = Delivery(
@@ -57,6 +56,10 @@ class RemoteLog:
             queue_bytes=buffering.queue_bytes,
             patience_s=buffering.patience_s,
         )
+
+    def copy_to(self, copy: LocalWriter) -> None:
+        """Keep a copy for `logs` as well."""
+        self._copy = copy
 
     def write(self, stream: str, data: bytes) -> None:
         if self._copy is not None:

@@ -314,8 +314,8 @@ def test_remote_log_keeps_a_copy(tmp_path: Path) -> None:
         connector(tmp_path / "s"),
         buffering=Buffering(),
         note_path=str(tmp_path / "notes"),
-        copy=LocalWriter(str(tmp_path / "copy")),
     )
+    log.copy_to(LocalWriter(str(tmp_path / "copy")))
     log.write("stdout", b"one\n" + b"y" * (MAX_PIECE + 1) + b"\nend")
     receiver_got = [receiver.take() for _ in range(3)]
     receiver.socket.close()

@@ -17,10 +17,12 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         since_ns=moment(values, "since"),
         until_ns=moment(values, "until"),
     )
-    stamps = values.on("timestamps")
+    stamps, details = values.on("timestamps"), values.on("details")
     stderr_lost = False
     for entry in entries:
         data = entry.data
+        if details:
+            data = detail_text(entry.attributes).encode() + b" " + data
         if stamps:
             data = format_rfc3339(entry.time_ns).encode() + b" " + data
         if entry.stream == "stderr":
@@ -35,6 +37,13 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
             if values.on("follow"):
                 session.out.flush()
     return 0
+
+
+def detail_text(attributes: dict[str, str]) -> str:
+    """`name=value,…` in URL encoding, sorted, as --details shows them."""
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(attributes.items()))
 
 
 def tail_of(text: str) -> int | None:
@@ -64,6 +73,7 @@ LOGS = Command(
     run=run,
     flags=flag_table(
         """
+      --details        Show extra details provided to logs
   -f, --follow         Follow log output
       --since string   Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g.
                        "42m" for 42 minutes)
@@ -71,8 +81,7 @@ LOGS = Command(
   -t, --timestamps     Show timestamps
       --until string   Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g.
                        "42m" for 42 minutes)
-""",
-        "details",
+"""
     ),
     least=1,
     most=1,
