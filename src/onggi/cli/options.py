@@ -117,7 +117,6 @@ CHECKS: dict[str, Check] = {
 }
 CREATE_FLAGS = flag_table(CREATE_TABLE, NOT_YET)
 RUN_FLAGS = {**CREATE_FLAGS, **flag_table(RUN_TABLE)}
-MAX_CPUS = 1 << 20
 
 
 def container_options(session: Session, values: Values, arguments: list[str]) -> ContainerOptions:
@@ -295,8 +294,11 @@ def resources(values: Values) -> Resources:
     memory = size(values, "memory")
     swap = limits.swap_bytes(values.text("memory-swap"))
     cpus = parse_cpus(values.text("cpus") or "0")
-    if values.given("cpus") and not 0 < cpus <= MAX_CPUS * 10**9:
-        raise refusal(f"invalid value {values.text('cpus')!r} for --cpus: out of range")
+    here = os.cpu_count() or 1
+    if not 0 <= cpus <= here * 10**9:
+        raise refusal(
+            f"range of CPUs is from 0.01 to {here}.00, as there are only {here} CPUs available"
+        )
     if cpus and (values.number("cpu-period") or values.number("cpu-quota")):
         raise refusal("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
     if 0 < memory < 6 << 20:

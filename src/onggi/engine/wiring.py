@@ -9,7 +9,7 @@ import os
 import zlib
 from typing import NamedTuple
 
-from ..errors import InvalidInput
+from ..errors import Conflict, InvalidInput
 from ..network import bridge, ipam, ports, rules
 from ..spec.network import Endpoint, Network, PortBinding
 from ..store.store import Store
@@ -47,7 +47,11 @@ class Wiring:
             network = self._with_subnet(self._store.networks.get(reference))
             if not network.bridge:
                 raise InvalidInput(f"network {network.name} cannot be joined by name")
-            bindings, held = ports.reserve(wanted, name=name)
+            try:
+                bindings, held = ports.reserve(wanted, name=name)
+            except Conflict as error:
+                error.hint = self._publisher(wanted) or error.hint
+                raise
             try:
                 endpoint = self._store.networks.add_endpoint(
                     network.id, lambda used: _endpoint(network, container_id, used, bindings)
@@ -77,6 +81,16 @@ class Wiring:
                 bridge.detach(endpoint)
             self._store.networks.release(container_id)
             self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
+
+    def _publisher(self, wanted: tuple[PortBinding, ...]) -> str | None:
+        """Which container has one of the ports: more use than the name of its monitor's program."""
+        numbers = {(port.host_port, port.protocol) for port in wanted if port.host_port}
+        for endpoint in self._store.networks.endpoints():
+            for port in endpoint.ports:
+                if (port.host_port, port.protocol) in numbers:
+                    holder = self._store.containers.get(endpoint.container_id)
+                    return f"port {port.host_port} is published by the container {holder.name}"
+        return None
 
     def is_idle(self) -> bool:
         """Whether no container is on any network."""
