@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import Conflict, InvalidInput, NotFound, OnggiError, Unsupported
+from ..errors import Conflict, InvalidInput, NotFound, OnggiError
 from ..linux import process
 from ..progress import Message, Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
@@ -19,6 +19,7 @@ from ..spec.network import Endpoint, PortBinding
 from ..spec.reference import parse_reference
 from ..store.store import Store
 from . import filters, lifecycle
+from .events import Events
 from .images import Images
 from .networks import Networks, container_of_mode
 from .paths import Paths
@@ -26,8 +27,9 @@ from .reaper import ACTIVE, Reaper
 
 if TYPE_CHECKING:
     from ..monitor.attach import Attachment
-    from .control import Table
+    from .control import Control, Table
     from .launch import Launcher
+    from .run import Services
     from .volumes import Volumes
     from .wiring import Wiring
 
@@ -42,6 +44,7 @@ class Containers:
         images: Images,
         networks: Networks,
         volumes: Callable[[], "Volumes"],
+        events: Events,
         warn: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -49,8 +52,9 @@ class Containers:
         self._images = images
         self._networks = networks
         self._volumes = volumes
+        self._events = events
         self._warn = warn
-        self._reaper = Reaper(store, self._clean)
+        self._reaper = Reaper(store, self._clean, events)
 
     @cached_property
     def _wiring(self) -> "Wiring":
@@ -62,8 +66,26 @@ class Containers:
     def _launcher(self) -> "Launcher":
         from .launch import Launcher
 
-        return Launcher(
-            self._store, self._paths, self._wiring, self._volumes(), self.get, self._reaper
+        return Launcher(self._services)
+
+    @cached_property
+    def _control(self) -> "Control":
+        from .control import Control
+
+        return Control(self._store, self._paths, self.get, self._events)
+
+    @cached_property
+    def _services(self) -> "Services":
+        from .run import Services
+
+        return Services(
+            self._store,
+            self._paths,
+            self._wiring,
+            self._volumes(),
+            self.get,
+            self._reaper,
+            self._events,
         )
 
     # -- create, look, remove
@@ -87,11 +109,13 @@ class Containers:
             launch.check(config, self._paths)
             self._paths.make_container(container_id)
             try:
-                return self._insert(container_id, options.name, config)
+                container = self._insert(container_id, options.name, config)
             except BaseException:
                 self._paths.remove_container(container_id)
                 self._volumes().remove_anonymous(mounts)
                 raise
+        self._events.container(container, "create")
+        return container
 
     def _insert(self, container_id: str, name: str, config: Any) -> Container:
         from . import names
@@ -135,8 +159,8 @@ class Containers:
             )
         if container_of_mode(mode) and options.hostname:
             raise InvalidInput("conflicting options: hostname and the network mode")
-        if host.restart_policy not in ("", "no"):
-            raise Unsupported("restart policies are not supported yet")
+        if host.auto_remove and host.restart_policy not in ("", "no"):
+            raise InvalidInput("can't create 'AutoRemove' container with restart policy")
 
     def _host_name(self, options: ContainerOptions) -> str:
         """The host's name when the container shares the host's UTS namespace or network."""
@@ -191,11 +215,13 @@ class Containers:
         container = self.get(reference)
         merge.check_name(name.lstrip("/"))
         self._store.containers.rename(container.id, name.lstrip("/"))
+        renamed = container._replace(name=name.lstrip("/"))
+        self._events.container(renamed, "rename", oldName=f"/{container.name}")
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Delete a container that does not run (with `force`: kill it first), its writable layer
         and logs; with `volumes` its anonymous volumes too. Raises Conflict, NotFound."""
-        from . import control, launch
+        from . import removal
 
         container = self.get(reference)
         if container.state.status in ACTIVE:
@@ -204,7 +230,7 @@ class Containers:
                     f'cannot remove container "/{container.name}": container is '
                     f"{container.state.status}: stop the container before removing or force remove"
                 )
-            control.end_now(container)
+            self._control.end_now(container)
         with self._paths.locked(container.id):
             try:
                 container = self._reaper.observe(self._store.containers.get(container.id))
@@ -213,7 +239,7 @@ class Containers:
             if container.state.status in ACTIVE:
                 raise Conflict(f'container "{container.name}" was started meanwhile')
             self._clean(container)
-            launch.delete(self._store, self._paths, self._volumes(), container, volumes)
+            removal.delete(self._services, container, with_volumes=volumes)
 
     def prune(self, chosen: filters.Filters | None = None) -> Sequence[str]:
         """Remove all containers that do not run; their ids."""
@@ -251,51 +277,36 @@ class Containers:
 
     def attach(self, reference: str, *, stdin: bool) -> "Attachment":
         """Join a running container's streams. Raises Conflict when it does not run."""
-        from . import control
-
-        return control.attach(self._paths, self.get(reference), stdin=stdin)
+        return self._control.attach(self.get(reference), stdin=stdin)
 
     def stop(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         """Signal, wait, then kill. Raises NotModified when it does not run."""
-        from . import control
-
-        control.stop(self._paths, self.get(reference), timeout_s, signal)
+        self._control.stop(self.get(reference), timeout_s, signal)
 
     def kill(self, reference: str, signal: str = "KILL") -> None:
-        from . import control
-
-        control.kill(self.get(reference), signal)
+        self._control.kill(self.get(reference), signal)
 
     def restart(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
-        from . import control
-
         container = self.get(reference)
         if container.state.status in ACTIVE:
             lifecycle.require(container, lifecycle.Event.STOP)
-            control.stop(self._paths, container, timeout_s, signal)
+            self._control.stop(container, timeout_s, signal, why="restart")
             container = self.get(container.id)
         self._launcher.start(container, client=None)
+        self._events.container(container, "restart")
 
     def pause(self, reference: str) -> None:
-        from . import control
-
-        control.pause(self._store, self.get(reference))
+        self._control.pause(self.get(reference))
 
     def unpause(self, reference: str) -> None:
-        from . import control
-
-        control.unpause(self._store, self.get(reference))
+        self._control.unpause(self.get(reference))
 
     def wait(self, reference: str, *, timeout_s: float | None = None) -> ContainerState:
         """Wait for the end; the final state. Raises Unavailable after `timeout_s`."""
-        from . import control
-
-        return control.wait(self._paths, self.get(reference), self.get, timeout_s)
+        return self._control.wait(self.get(reference), timeout_s)
 
     def top(self, reference: str, ps_args: Sequence[str]) -> "Table":
-        from . import control
-
-        return control.top(self.get(reference), ps_args)
+        return self._control.top(self.get(reference), ps_args)
 
     # -- what it changed
 

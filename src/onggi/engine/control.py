@@ -12,14 +12,16 @@ from ..monitor import attach as monitor_attach
 from ..monitor.attach import Attachment
 from ..spec.container import Container, ContainerState
 from ..store.store import Store
-from . import lifecycle
+from . import lifecycle, notes
+from .events import Events
 from .lifecycle import Event
-from .paths import Paths, write_file
+from .paths import Paths
 from .reaper import ACTIVE
 
 DEFAULT_STOP_TIMEOUT_S = 10
 BURIAL_S = 30.0  # how long a monitor may take to clean up behind its container
-STOP_NOTE = "stopped"  # in the run directory: the KILL that follows is a stop's timeout
+ENDING = (signals.SIGKILL, signals.SIGTERM, signals.SIGINT, signals.SIGQUIT, signals.SIGABRT)
+Table = tuple[list[str], list[list[str]]]
 
 
 def signal_number(text: str) -> int:
@@ -40,73 +42,165 @@ def signal_number(text: str) -> int:
     raise InvalidInput(f"invalid signal: {text}")
 
 
-def kill(container: Container, signal: str) -> None:
-    number = signal_number(signal)
-    lifecycle.require(container, Event.KILL)
-    pidfd = _process_of(container)
-    if pidfd is None:
-        raise Conflict(f"cannot kill container: {container.name}: it has just ended")
-    try:
-        process.pidfd_send_signal(pidfd, number)
-        if number == signals.SIGKILL:
-            Cgroup(container.id).thaw()
-    except ProcessLookupError:
-        pass  # it ended on its own
-    finally:
-        os.close(pidfd)
+class Control:
+    def __init__(
+        self, store: Store, paths: Paths, find: Callable[[str], Container], events: Events
+    ) -> None:
+        """`find` looks a container up as it is now."""
+        self._store = store
+        self._paths = paths
+        self._find = find
+        self._events = events
 
+    # -- ending it
 
-def stop(paths: Paths, container: Container, timeout_s: int | None, signal: str) -> None:
-    """Ask, wait `timeout_s` (-1: for ever), then kill; returns when the end is recorded."""
-    if container.state.status not in ACTIVE:
-        raise NotModified(f"container {container.id} is not running")
-    number = signal_number(signal or container.config.stop_signal)
-    if timeout_s is None:
-        timeout_s = container.config.options.stop_timeout_s
-    if timeout_s is None:
-        timeout_s = DEFAULT_STOP_TIMEOUT_S
-    pidfd = _process_of(container)
-    if pidfd is not None:
+    def kill(self, container: Container, signal: str) -> None:
+        """Send a signal. One that asks for the end also keeps the policy from restarting it."""
+        lifecycle.require(container, Event.KILL)
+        number = signal_number(signal)
+        if number in ENDING or number == signal_number(container.config.stop_signal):
+            notes.end(self._paths, container, "stop")
+            container = self._find(container.id)
+        if container.state.status == "restarting":
+            return  # there is no process, and there will be none
+        pidfd = _process_of(container)
+        if pidfd is None:
+            raise Conflict(f"cannot kill container: {container.name}: it has just ended")
         try:
-            _ask_then_kill(paths, container, pidfd, number, timeout_s)
+            self._send(container, pidfd, number)
+            if number == signals.SIGKILL:
+                Cgroup(container.id).thaw()
         finally:
             os.close(pidfd)
-    _await_burial(container)
 
+    def stop(
+        self,
+        container: Container,
+        timeout_s: int | None,
+        signal: str,
+        why: notes.Why = "stop",
+    ) -> None:
+        """Ask, wait `timeout_s` (-1: for ever), then kill; returns when the end is recorded."""
+        if container.state.status not in ACTIVE:
+            raise NotModified(f"container {container.id} is not running")
+        number = signal_number(signal or container.config.stop_signal)
+        if timeout_s is None:
+            timeout_s = container.config.options.stop_timeout_s
+        if timeout_s is None:
+            timeout_s = DEFAULT_STOP_TIMEOUT_S
+        container = self._noted(container, why)
+        pidfd = _process_of(container)
+        if pidfd is not None:
+            try:
+                self._ask_then_kill(container, pidfd, number, timeout_s)
+            finally:
+                os.close(pidfd)
+        _await_burial(container)
+        self._events.container(container, "stop")
 
-def end_now(container: Container) -> None:
-    """Kill, and wait until the end is recorded (`rm -f`)."""
-    pidfd = _process_of(container)
-    if pidfd is not None:
+    def end_now(self, container: Container) -> None:
+        """Kill, and wait until the end is recorded (`rm -f`)."""
+        container = self._noted(container, "stop")
+        pidfd = _process_of(container)
+        if pidfd is not None:
+            try:
+                self._send(container, pidfd, signals.SIGKILL)
+                Cgroup(container.id).thaw()
+                _require_end(container, pidfd)
+            finally:
+                os.close(pidfd)
+        _await_burial(container)
+
+    def _noted(self, container: Container, why: notes.Why) -> Container:
+        """Leave the note, then look again: the policy may have started another run meanwhile. One
+        that starts even later finds the note before it lets its command go."""
+        notes.end(self._paths, container, why)
         try:
-            _send(pidfd, signals.SIGKILL)
-            Cgroup(container.id).thaw()
-            _require_end(container, pidfd)
+            return self._find(container.id)
+        except NotFound:
+            return container  # --rm was faster
+
+    def _ask_then_kill(self, container: Container, pidfd: int, number: int, timeout_s: int) -> None:
+        self._send(container, pidfd, number)
+        Cgroup(container.id).thaw()  # a paused process cannot obey
+        if process.pidfd_wait(pidfd, None if timeout_s < 0 else timeout_s):
+            return
+        notes.timed_out(self._paths, container.id)
+        self._send(container, pidfd, signals.SIGKILL)
+        _require_end(container, pidfd)
+
+    def _send(self, container: Container, pidfd: int, number: int) -> None:
+        try:
+            process.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            return  # it ended on its own
+        self._events.container(container, "kill", signal=str(number))
+
+    # -- holding it
+
+    def pause(self, container: Container) -> None:
+        lifecycle.require(container, Event.PAUSE)
+        Cgroup(container.id).freeze()
+        self._store.containers.change_state(
+            container.id, lambda state: state._replace(status="paused")
+        )
+        self._events.container(container, "pause")
+
+    def unpause(self, container: Container) -> None:
+        lifecycle.require(container, Event.UNPAUSE)
+        Cgroup(container.id).thaw()
+        self._store.containers.change_state(
+            container.id, lambda state: state._replace(status="running")
+        )
+        self._events.container(container, "unpause")
+
+    # -- being with it
+
+    def attach(self, container: Container, *, stdin: bool) -> Attachment:
+        lifecycle.require(container, Event.ATTACH)
+        flags = monitor_attach.OUTPUT | (monitor_attach.INPUT if stdin else 0)
+        try:
+            attachment = monitor_attach.connect(self._paths.running(container.id), flags)
+        except OSError as error:
+            raise Conflict(
+                f"container {container.name} cannot be attached to: its monitor is gone",
+                hint=f"restart it: onggi restart {container.name}",
+            ) from error
+        self._events.container(container, "attach")
+        return attachment
+
+    def wait(self, container: Container, timeout_s: float | None) -> ContainerState:
+        """The final state, after the restarts of its policy. A container that removes itself tells
+        its exit code to the waiting client before it goes."""
+        if container.state.status not in ACTIVE:
+            return container.state
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        told: Attachment | None = None
+        try:
+            told = monitor_attach.connect(self._paths.running(container.id), 0)
+        except OSError:
+            pass  # no monitor: the process itself is all there is to wait for
+        try:
+            _wait_for_end(container, told, deadline)
+            try:
+                return self._find(container.id).state
+            except NotFound:
+                if told is None or told.exit_code is None:
+                    raise
+                return ended_state(container, told.exit_code, told.kill_reason)
         finally:
-            os.close(pidfd)
-    _await_burial(container)
+            if told is not None:
+                told.close()
 
-
-def _ask_then_kill(
-    paths: Paths, container: Container, pidfd: int, number: int, timeout_s: int
-) -> None:
-    _send(pidfd, number)
-    Cgroup(container.id).thaw()  # a paused process cannot obey
-    if process.pidfd_wait(pidfd, None if timeout_s < 0 else timeout_s):
-        return
-    try:
-        write_file(f"{paths.running(container.id)}/{STOP_NOTE}", "")
-    except FileNotFoundError:
-        pass  # it ended this moment
-    _send(pidfd, signals.SIGKILL)
-    _require_end(container, pidfd)
-
-
-def _send(pidfd: int, number: int) -> None:
-    try:
-        process.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass
+    def top(self, container: Container, ps_args: Sequence[str]) -> Table:
+        """The host's ps over the container's processes, as docker does: (titles, rows)."""
+        if container.state.status not in ACTIVE:
+            raise Conflict(f"container {container.id} is not running")
+        if container.state.status == "restarting":
+            raise Conflict(lifecycle.is_restarting(container))
+        table = _ps(container, ps_args)
+        self._events.container(container, "top")
+        return table
 
 
 def _require_end(container: Container, pidfd: int) -> None:
@@ -132,59 +226,6 @@ def _await_burial(container: Container) -> None:
 
 def _process_of(container: Container) -> int | None:
     return process.open_process(container.state.pid, container.state.pid_start)
-
-
-def pause(store: Store, container: Container) -> None:
-    lifecycle.require(container, Event.PAUSE)
-    Cgroup(container.id).freeze()
-    store.containers.change_state(container.id, lambda state: state._replace(status="paused"))
-
-
-def unpause(store: Store, container: Container) -> None:
-    lifecycle.require(container, Event.UNPAUSE)
-    Cgroup(container.id).thaw()
-    store.containers.change_state(container.id, lambda state: state._replace(status="running"))
-
-
-def attach(paths: Paths, container: Container, *, stdin: bool) -> Attachment:
-    lifecycle.require(container, Event.ATTACH)
-    flags = monitor_attach.OUTPUT | (monitor_attach.INPUT if stdin else 0)
-    try:
-        return monitor_attach.connect(paths.running(container.id), flags)
-    except OSError as error:
-        raise Conflict(
-            f"container {container.name} cannot be attached to: its monitor is gone",
-            hint=f"restart it: onggi restart {container.name}",
-        ) from error
-
-
-def wait(
-    paths: Paths,
-    container: Container,
-    look: Callable[[str], Container],
-    timeout_s: float | None,
-) -> ContainerState:
-    """The final state. A container that removes itself tells its exit code to the waiting client
-    before it goes."""
-    if container.state.status not in ACTIVE:
-        return container.state
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    told: Attachment | None = None
-    try:
-        told = monitor_attach.connect(paths.running(container.id), 0)
-    except OSError:
-        pass  # no monitor: the process itself is all there is to wait for
-    try:
-        _wait_for_end(container, told, deadline)
-        try:
-            return look(container.id).state
-        except NotFound:
-            if told is None or told.exit_code is None:
-                raise
-            return ended_state(container, told.exit_code, told.kill_reason)
-    finally:
-        if told is not None:
-            told.close()
 
 
 def ended_state(container: Container, exit_code: int, reason: str) -> ContainerState:
@@ -220,13 +261,7 @@ def _wait_for_end(container: Container, told: Attachment | None, deadline: float
                 os.close(pidfd)
 
 
-Table = tuple[list[str], list[list[str]]]
-
-
-def top(container: Container, ps_args: Sequence[str]) -> Table:
-    """The host's ps over the container's processes, as docker does: (titles, rows)."""
-    if container.state.status not in ACTIVE:
-        raise Conflict(f"container {container.id} is not running")
+def _ps(container: Container, ps_args: Sequence[str]) -> Table:
     pids = {str(pid) for pid in Cgroup(container.id).pids()}
     output = tools.run(["ps", *(ps_args or ["-ef"])], check=False)
     if output.status:

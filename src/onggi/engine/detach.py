@@ -74,6 +74,23 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
         os._exit(status)
 
 
+def fork_helper(work: Callable[[], None], crash_log: str) -> int:
+    """A child that does `work` and holds nothing of ours open; its pid. The caller has closed its
+    database connection."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        close_inherited(set())
+        work()
+        status = 0
+    except Exception as error:  # an entry loop
+        _write_crash(crash_log, error)
+    finally:
+        os._exit(status)
+
+
 def _described(error: BaseException) -> str:
     """The error with the place it came from."""
     place = error.__traceback__

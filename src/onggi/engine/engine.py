@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..store.store import Store
 from .containers import Containers
+from .events import Events
 from .images import Images
 from .networks import Networks
 from .paths import Paths
@@ -40,10 +41,17 @@ class Engine:
         """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time."""
         self.store = Store(root, run)
         self.paths = Paths(root, run)
+        self.events = Events(run)
         self.images = Images(self.store, settings)
         self.networks = Networks(self.store)
         self.containers = Containers(
-            self.store, self.paths, self.images, self.networks, lambda: self.volumes, warn
+            self.store,
+            self.paths,
+            self.images,
+            self.networks,
+            lambda: self.volumes,
+            self.events,
+            warn,
         )
 
     @cached_property

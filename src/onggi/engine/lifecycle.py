@@ -31,6 +31,9 @@ NEXT: dict[tuple[Status, Event], Status] = {
     ("paused", Event.STOP): "exited",
     ("paused", Event.KILL): "paused",
     ("paused", Event.EXIT): "exited",
+    ("restarting", Event.STOP): "exited",
+    ("restarting", Event.KILL): "restarting",
+    ("restarting", Event.EXIT): "restarting",
     ("created", Event.STOP): "created",
     ("exited", Event.STOP): "exited",
 }
@@ -48,8 +51,14 @@ def require(container: Container, event: Event) -> Status:
     return following
 
 
+def is_restarting(container: Container) -> str:
+    return f"Container {container.id} is restarting, wait until the container is running"
+
+
 def _refusal(container: Container, event: Event) -> str:
     paused = container.state.status == "paused"
+    if container.state.status == "restarting":
+        return is_restarting(container)
     match event:
         case Event.START:
             return "cannot start a paused container, try unpause instead"

@@ -10,6 +10,7 @@ from ..errors import InvalidInput
 from ..spec.container import ContainerConfig, ContainerOptions, Process
 from ..spec.image import Image
 from ..spec.mount import MountPoint, MountRequest
+from . import health
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -63,6 +64,8 @@ def merge(
         mounts=mounts,
         labels={**config.labels, **options.labels},
         exposed_ports=tuple(sorted({*config.exposed_ports, *exposed(options)})),
+        health=health.merge(options.health, config.healthcheck),
+        shell=config.shell,
     )
 
 

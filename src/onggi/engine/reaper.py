@@ -10,16 +10,18 @@ from collections.abc import Callable
 from ..linux import process
 from ..spec.container import Container, ContainerState
 from ..store.store import Store
+from .events import Events
 
 ACTIVE = ("running", "paused", "restarting")
 LOST = 255  # docker's exit code when nobody saw the end
 
 
 class Reaper:
-    def __init__(self, store: Store, clean: Callable[[Container], None]) -> None:
+    def __init__(self, store: Store, clean: Callable[[Container], None], events: Events) -> None:
         """`clean` removes a dead container's cgroup, endpoint and run directory; idempotent."""
         self._store = store
         self.clean = clean
+        self._events = events
         self._boot_id = ""
 
     def boot_id(self) -> str:
@@ -53,10 +55,13 @@ class Reaper:
                 finished_ns=time.time_ns(),
                 exit_code=LOST,
                 error="its monitor was killed; the exit code is unknown",
+                interrupted=True,
+                health=stored.health and stored.health._replace(status="unhealthy"),
             )
 
         state = self._store.containers.change_state(container.id, change)
         buried = container._replace(state=state)
         if state.status not in ACTIVE:
+            self._events.container(buried, "die", exitCode=str(LOST), execDuration="0")
             self.clean(buried)
         return buried

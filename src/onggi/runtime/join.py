@@ -10,7 +10,7 @@ from typing import NoReturn
 from ..errors import Conflict, OnggiError
 from ..linux import namespace, process, safefs
 from ..linux.cgroup import Cgroup
-from . import become, child, guard, handshake
+from . import become, child, guard, handshake, reaper
 from .child import Started
 from .init import in_pid_namespace
 from .plan import JoinPlan
@@ -104,4 +104,6 @@ def _child(
     ready = become.prepare(plan.process, root_fd, streams.ends)
     end.wait(handshake.START)
     step.name = "execute the command"
+    if plan.reap:
+        reaper.fork_check(ready)
     ready.execute()

@@ -127,6 +127,7 @@ class JoinPlan(NamedTuple):
     pid_start: int
     process: ProcessPlan
     namespaces: tuple[str, ...] = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+    reap: bool = False  # a reaper above it that leaves nothing of it behind: health checks
 
 
 NEW_NAMESPACES = tuple(Namespace(k) for k in ("mount", "pid", "network", "ipc", "uts", "cgroup"))

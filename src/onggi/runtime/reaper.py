@@ -1,7 +1,9 @@
-"""Process 1 for `--init`: passes signals on, reaps orphans, and ends as the command ends."""
+"""Process 1 for `--init`: passes signals on, reaps orphans, and ends as the command ends. And the
+small one above a health check, which kills and reaps what the check leaves."""
 
 import os
 import signal
+from collections.abc import Callable
 
 from ..linux import process
 from . import become
@@ -21,7 +23,18 @@ _PASSED_ON: list[int] = [
 def fork_command(ready: Ready) -> None:
     """Returns in the child, which executes the command. The parent stays as process 1, under the
     same filter and with the command's capabilities, and never returns."""
-    signals: set[int] = {*_PASSED_ON, signal.SIGCHLD}
+    _fork_below(ready, _serve, {*_PASSED_ON, signal.SIGCHLD})
+
+
+def fork_check(ready: Ready) -> None:
+    """The same for a health check. The reaper is not process 1: SIGTERM makes it kill the command's
+    process group, which has ended, and been reaped, when it ends itself. Many a process 1 reaps
+    nothing, and a check that hangs twice a minute would fill the process table."""
+    process.set_subreaper()
+    _fork_below(ready, _serve_check, {signal.SIGTERM, signal.SIGCHLD})
+
+
+def _fork_below(ready: Ready, serve: Callable[[int, set[int]], int], signals: set[int]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     pid = os.fork()
     if pid == 0:
@@ -33,7 +46,7 @@ def fork_command(ready: Ready) -> None:
         process.set_no_new_privileges()  # it executes nothing; the filter needs no capability then
         become.drop_set_up_rights(ready.plan, os.getuid())
         become.load_filter(ready.plan)
-        status = _serve(pid, signals)
+        status = serve(pid, signals)
     finally:
         os._exit(status)
 
@@ -52,6 +65,35 @@ def _serve(command: int, signals: set[int]) -> int:
                 return code if code >= 0 else 128 - code
             if pid == 0:
                 break
+
+
+def _serve_check(command: int, signals: set[int]) -> int:
+    while True:
+        if signal.sigwaitinfo(signals).si_signo == signal.SIGTERM:
+            _kill_group(command)
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == command:
+                return _bury_group(command)
+            os.waitpid(ended.si_pid, 0)
+
+
+def _bury_group(command: int) -> int:
+    """The command's status, with all of its process group reaped. A zombie still holds its number,
+    so the group is killed before the command is reaped."""
+    _kill_group(command)
+    code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+    try:
+        while True:  # a dead process's children are ours before it can be reaped
+            os.waitpid(-command, 0)
+    except ChildProcessError:
+        return code if code >= 0 else 128 - code
+
+
+def _kill_group(command: int) -> None:
+    try:
+        os.killpg(command, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _pass_on(command: int, number: int) -> None:

@@ -153,6 +153,7 @@ class ContainerConfig(NamedTuple):
     labels: dict[str, str] = {}  # noqa: RUF012 - the image's and the user's, merged
     exposed_ports: tuple[str, ...] = ()
     health: Healthcheck | None = None  # the image's and the user's, merged
+    shell: tuple[str, ...] = ()  # the image's SHELL, for health checks
 
 
 class HealthResult(NamedTuple):

@@ -1,0 +1,261 @@
+"""One run of a container: everything that is made before its command, in order.
+
+In the monitor's process. What is made is put on an ExitStack, so that a later step's failure takes
+it away again. The row says "running" before the command can: a crash at any point leaves a row that
+the next command can finish (reaper).
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from ..errors import Conflict
+from ..linux import capability, process
+from ..linux.cgroup import Cgroup
+from ..monitor import attach as monitor_attach
+from ..monitor.log import Log
+from ..network import bridge
+from ..runtime import init
+from ..runtime.child import Started
+from ..runtime.plan import InitPlan
+from ..spec.container import Container, ContainerConfig, ContainerState, Health
+from ..spec.digest import Digest
+from ..spec.mount import RootFilesystem
+from ..spec.network import PortBinding
+from ..store.store import Store
+from . import health, hostfiles, initlayer, logdriver, notes, sandbox, specgen
+from .events import Events
+from .networks import container_of_mode
+from .paths import Paths, write_file
+from .reaper import ACTIVE, Reaper
+from .volumes import Volumes
+from .wiring import Connection, Wiring
+
+
+class Services(NamedTuple):
+    """What starting and watching a container needs of the engine."""
+
+    store: Store
+    paths: Paths
+    wiring: Wiring
+    volumes: Volumes
+    find: Callable[[str], Container]
+    reaper: Reaper
+    events: Events
+
+
+class Run:
+    """`go` makes it and lets the command run; `undo` holds what must go if it fails. `container` is
+    the row as it is from then on."""
+
+    def __init__(
+        self, services: Services, container: Container, undo: ExitStack, *, restarts: int = 0
+    ) -> None:
+        self.container = container
+        self.server: socket.socket | None = None
+        self.log: Log | None = None
+        self._services = services
+        self._undo = undo
+        self._restarts = restarts
+        self._joined = joined(services.find, container)
+        self._connection: Connection | None = None
+
+    def go(self) -> Started:
+        """Raises OnggiError or OSError; Conflict when the user stopped it meanwhile."""
+        services, container = self._services, self.container
+        self.log = logdriver.open_log(services.paths, container)
+        if self.log is not None:
+            self._undo.callback(self.log.close)
+        self._connect()
+        self._write_host_files()
+        cgroup = Cgroup(container.id)
+        self._undo.callback(cgroup.remove)
+        config = container.config
+        cgroup.create(config.options.host.resources, specgen.device_rules(config))
+        created = init.spawn(self._plan(), cgroup=cgroup, prepare=self._prepare)
+        self._undo.callback(created.abort)
+        self.server = self._listen()
+        if notes.why_ended(services.paths, container.id):  # after the row: see control.stop
+            raise Conflict(f"container {container.id} was stopped while it was being started")
+        started = created.start()
+        self._tell_start()
+        return started
+
+    def release(self) -> None:
+        """Give up the host ports: the next run reserves them anew."""
+        for fd in self._connection.held if self._connection else ():
+            os.close(fd)
+
+    def tell_end(self) -> None:
+        """The events of what a container leaves when it ends."""
+        events, container = self._services.events, self.container
+        if container.config.options.purpose == "build":
+            return
+        if self._connection:
+            network = self._connection.network
+            events.network(
+                "disconnect", network.id, network.name, network.driver, container=container.id
+            )
+        for point in container.config.mounts:
+            if point.kind == "volume":
+                events.volume("unmount", point.name, container=container.id)
+
+    def _tell_start(self) -> None:
+        events, container = self._services.events, self.container
+        if container.config.options.purpose == "build":
+            return
+        for point in container.config.mounts:
+            if point.kind == "volume":
+                events.volume(
+                    "mount",
+                    point.name,
+                    container=container.id,
+                    destination=point.target,
+                    propagation="",
+                    **{"read/write": "false" if point.read_only else "true"},
+                )
+        if self._connection:
+            network = self._connection.network
+            events.network(
+                "connect", network.id, network.name, network.driver, container=container.id
+            )
+        events.container(container, "start")
+
+    def _plan(self) -> InitPlan:
+        services, container = self._services, self.container
+        paths, config = services.paths, container.config
+        layers = tuple(Digest(layer) for layer in config.layers)
+        rootfs = RootFilesystem(
+            initlayer.lowers(services.store, paths, layers),
+            paths.upper(container.id),
+            f"{paths.container(container.id)}/work",
+        )
+        files = self._joined.get("network", container)
+        held = capability.held() & capability.bounding()
+        around = specgen.Surroundings(
+            directory=paths.container(files.id),
+            cpus=os.cpu_count() or 1,
+            held=held,
+            joined=self._joined,
+            devices=sandbox.host_devices() if config.options.host.privileged else (),
+        )
+        program = sandbox.seccomp_program(config, held, paths)
+        return specgen.init_plan(container, rootfs, around, program)
+
+    def _connect(self) -> None:
+        config = self.container.config
+        mode = config.options.host.network_mode
+        if mode in ("none", "host") or "network" in self._joined:
+            return
+        wiring = self._services.wiring
+        name = self.container.name
+        ports = wanted_ports(config)
+        self._connection = wiring.connect(self.container.id, name, mode, ports)
+        self._undo.callback(wiring.disconnect, self.container.id)
+
+    def _prepare(self, pid: int) -> None:
+        """While the init mounts: its row, then its network interface."""
+        start = process.start_time(pid)
+        me = os.getpid()
+        state = ContainerState(
+            status="running",
+            pid=pid,
+            pid_start=start or 0,
+            monitor_pid=me,
+            monitor_start=process.start_time(me) or 0,
+            boot_id=self._services.reaper.boot_id(),
+            started_ns=time.time_ns(),
+            finished_ns=self.container.state.finished_ns,
+            restart_count=self._restarts,
+            health=Health() if health.is_checked(self.container.config) else None,
+        )
+        self._services.store.containers.update_state(self.container.id, state)
+        self.container = self.container._replace(state=state)
+        if self._connection is not None:
+            self._services.wiring.attach(self._connection, pid)
+        elif self.container.config.options.host.network_mode == "none":
+            bridge.loopback_up(pid)
+
+    def _listen(self) -> socket.socket:
+        directory = os.open(
+            self._services.paths.running(self.container.id),
+            os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC,
+        )
+        try:
+            server = monitor_attach.listen(directory)
+        finally:
+            os.close(directory)
+        self._undo.callback(server.close)
+        return server
+
+    def _write_host_files(self) -> None:
+        """hostname, hosts and resolv.conf; a container that joins another shares the other's."""
+        if "network" in self._joined:
+            return
+        container, paths = self.container, self._services.paths
+        host = container.config.options.host
+        endpoint = self._connection.endpoint if self._connection else None
+        base = paths.container(container.id)
+        hostname = container.config.hostname
+        write_file(f"{base}/hostname", f"{hostname}\n")
+        hosts = hostfiles.hosts(
+            hostname,
+            container.config.options.domainname,
+            endpoint.address if endpoint else "",
+            host.extra_hosts,
+            endpoint.gateway if endpoint else "",
+        )
+        write_file(f"{base}/hosts", hosts)
+        resolv_conf = hostfiles.resolv_conf(
+            _host_resolv_conf(),
+            servers=host.dns,
+            search=host.dns_search,
+            options=host.dns_options,
+            shares_host_network=host.network_mode == "host",
+        )
+        write_file(f"{base}/resolv.conf", resolv_conf)
+
+
+def joined(find: Callable[[str], Container], container: Container) -> dict[str, Container]:
+    """The running containers whose namespaces this one shares, by namespace kind. Raises Conflict
+    when one does not run."""
+    found = {}
+    for kind in ("network", *specgen.SHARED):
+        mode = specgen.mode_of(container.config.options.host, kind)
+        reference = container_of_mode(mode)
+        if reference:
+            other = find(reference)
+            if other.state.status not in ACTIVE:
+                raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+            found[kind] = other
+    return found
+
+
+def wanted_ports(config: ContainerConfig) -> tuple[PortBinding, ...]:
+    """-p, and with -P an ephemeral port for each exposed one that -p does not publish."""
+    host = config.options.host
+    if not host.publish_all:
+        return host.ports
+    published = {(port.container_port, port.protocol) for port in host.ports}
+    extra = []
+    for text in config.exposed_ports:
+        number, _, protocol = text.partition("/")
+        if (int(number), protocol) not in published:
+            extra.append(PortBinding("", 0, int(number), specgen.protocol(protocol)))
+    return (*host.ports, *extra)
+
+
+def _host_resolv_conf() -> str:
+    """The host's; where systemd-resolved answers on a loopback address, the servers behind it."""
+    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read(1 << 16)
+        except OSError:
+            continue
+        if "nameserver 127.0.0.53" not in text:
+            return text
+    return ""

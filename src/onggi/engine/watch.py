@@ -1,0 +1,242 @@
+"""The life of a monitor: one container's runs from the first to the last, and what lies between.
+
+    run ── ready: the command that started us returns ── supervise ── end: recorded, cleaned up
+     ^                                                                  |
+     └── back-off, ended at once by a user's stop <── policy: again? ───┴── no: all goes, --rm, exit
+
+A later run that cannot start counts as one that failed. What a user wants meanwhile is in `notes`.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from socket import socket
+from typing import TYPE_CHECKING
+
+from ..errors import NotFound, OnggiError
+from ..linux.cgroup import Cgroup
+from ..monitor import main as monitor
+from ..runtime.child import Started
+from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
+from . import detach, notes, removal, restart
+from .health import is_checked
+from .restart import End, Policy
+from .run import Run, Services
+
+if TYPE_CHECKING:
+    from .probe import Checker
+
+IDLE_NETWORK_S = 1.0
+FAILED_TO_START = 128
+
+
+def policy_of(config: ContainerConfig) -> Policy:
+    host = config.options.host
+    return Policy(host.restart_policy or "no", host.restart_retries)
+
+
+class Watch:
+    def __init__(self, services: Services, container: Container, client: socket | None) -> None:
+        self._services = services
+        self._container = container
+        self._client = client
+        self._restarts = 0
+        self._delay_s = 0.0
+        self._began = 0.0
+        self._goes_on = False
+
+    def work(self, ready: Callable[[], None]) -> None:
+        """Returns when the container has ended for good. Raises what keeps it from starting."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (notes.WAKE,))
+        paths, id_ = self._services.paths, self._container.id
+        paths.make_running(id_)
+        try:
+            run, started = self._start()
+        except BaseException:
+            paths.remove_running(id_)
+            raise
+        ready()
+        detach.ignore_terminal_signals()
+        while True:
+            self._supervise(run, started)
+            following = self._next_run()
+            if following is None:
+                break
+            run, started = following
+        self._tidy_later()
+
+    # -- a run
+
+    def _start(self) -> tuple[Run, Started]:
+        with ExitStack() as undo:
+            run = Run(self._services, self._container, undo, restarts=self._restarts)
+            started = run.go()
+            undo.pop_all()
+        self._began = time.monotonic()
+        self._container = run.container
+        return run, started
+
+    def _supervise(self, run: Run, started: Started) -> None:
+        options = self._container.config.options
+        task = monitor.Task(
+            started.pidfd,
+            started.stdin_fd,
+            started.stdout_fd,
+            started.stderr_fd,
+            started.pty_fd,
+            close_stdin_with_client=options.stdin_once,
+            kill_with_client=options.purpose == "build",
+        )
+        checker = self._start_health_checks()
+
+        def ended(code: int) -> str:
+            if checker is not None:
+                checker.stop()
+            return self._ended(run, code)
+
+        client, self._client = self._client, None
+        monitor.supervise(
+            task,
+            log=run.log,
+            server=run.server,
+            first_client=client,
+            on_exit=ended,
+        )
+        os.close(started.pidfd)
+
+    def _start_health_checks(self) -> "Checker | None":
+        if not is_checked(self._container.config):
+            return None
+        from .probe import Checker
+
+        return Checker(self._services, self._container)
+
+    # -- its end
+
+    def _ended(self, run: Run, code: int) -> str:
+        """Record the end and take down what the run made; why it was killed, when we know."""
+        ran_s = time.monotonic() - self._began
+        container = self._container
+        reason = self._kill_reason(code)
+        self._decide(code, ran_s)
+        self._record(
+            lambda state: state._replace(
+                exit_code=code, oom_killed=reason == "oom", kill_reason=reason
+            )
+        )
+        events = self._services.events
+        if reason == "oom":
+            events.container(container, "oom")
+        events.container(container, "die", exitCode=str(code), execDuration=str(int(ran_s)))
+        run.tell_end()
+        run.release()
+        Cgroup(container.id).kill_all()
+        self._clean()
+        return reason
+
+    def _kill_reason(self, code: int) -> KillReason:
+        if code != 137:
+            return ""
+        if Cgroup(self._container.id).oom_kills():
+            return "oom"
+        timed_out = notes.has_timed_out(self._services.paths, self._container.id)
+        return "stop timeout" if timed_out else ""
+
+    def _decide(self, code: int, ran_s: float) -> None:
+        """Whether another run follows, and when; by the policy as it is by now (`update`)."""
+        why = notes.why_ended(self._services.paths, self._container.id)
+        end = End(code, ran_s, self._restarts, bool(why))
+        try:
+            self._container = self._services.store.containers.get(self._container.id)
+            self._goes_on = restart.restarts(policy_of(self._container.config), end)
+        except NotFound:
+            self._goes_on = False
+        if self._goes_on:
+            self._delay_s = restart.next_delay(self._delay_s, ran_s)
+            self._restarts += 1
+
+    def _record(self, change: Callable[[ContainerState], ContainerState]) -> None:
+        """The end in the row, with the fields that every end has."""
+        why = notes.why_ended(self._services.paths, self._container.id)
+
+        def ended(state: ContainerState) -> ContainerState:
+            health = state.health and state.health._replace(status="unhealthy")  # as docker says it
+            return change(state)._replace(
+                status="restarting" if self._goes_on else "exited",
+                pid=0,
+                finished_ns=time.time_ns(),
+                restart_count=self._restarts,
+                stopped_by_user=why == "stop",
+                interrupted=why == "shutdown",
+                health=health,
+            )
+
+        try:
+            self._services.store.containers.change_state(self._container.id, ended)
+        except NotFound:
+            pass  # removed by force meanwhile
+
+    def _clean(self) -> None:
+        """All goes after the last run. Before another the run directory stays, with its notes."""
+        services, container = self._services, self._container
+        if self._goes_on:
+            Cgroup(container.id).remove()
+            services.wiring.disconnect(container.id)
+            return
+        why = notes.why_ended(services.paths, container.id)
+        services.reaper.clean(container)
+        if container.config.options.host.auto_remove and why != "restart":
+            removal.delete(services, container, with_volumes=True)
+
+    # -- the next run
+
+    def _next_run(self) -> tuple[Run, Started] | None:
+        """Waits, and starts until it works; None when nothing more is to run."""
+        while self._goes_on:
+            self._back_off()
+            if notes.why_ended(self._services.paths, self._container.id):
+                self._give_up()
+                break
+            try:
+                return self._start()
+            except (OnggiError, OSError) as error:
+                if notes.why_ended(self._services.paths, self._container.id):
+                    self._give_up()
+                else:
+                    self._failed(error)
+        return None
+
+    def _back_off(self) -> None:
+        """The note is looked at after the signal was blocked and before each wait: none is lost."""
+        end = time.monotonic() + self._delay_s
+        paths, id_ = self._services.paths, self._container.id
+        while (left := end - time.monotonic()) > 0 and not notes.why_ended(paths, id_):
+            signal.sigtimedwait((notes.WAKE,), left)
+
+    def _give_up(self) -> None:
+        """The user stopped the container while it did not run."""
+        self._goes_on = False
+        self._record(lambda state: state)
+        self._clean()
+
+    def _failed(self, error: OnggiError | OSError) -> None:
+        """A run that could not start counts as a failure of the container."""
+        code = (error.exit_code if isinstance(error, OnggiError) else None) or FAILED_TO_START
+        message = error.message if isinstance(error, OnggiError) else str(error)
+        self._decide(code, 0.0)
+        self._record(lambda state: state._replace(exit_code=code, error=message))
+        self._clean()
+
+    def _tidy_later(self) -> None:
+        """Take the idle network down in a while, in a process of its own: nobody waits for it, and
+        a container that starts meanwhile finds the bridge standing."""
+        wiring = self._services.wiring
+        if not wiring.is_idle():
+            return
+        self._services.store.close()
+        if os.fork() == 0:
+            time.sleep(IDLE_NETWORK_S)
+            if wiring.is_idle():
+                wiring.take_down_unused()
