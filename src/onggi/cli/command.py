@@ -21,7 +21,7 @@ class Command(NamedTuple):
     interspersed: bool = True
     checks: Mapping[str, Check] = {}
     aliases: tuple[str, ...] = ()
-    failure_code: int = 1  # of what goes wrong after the flags: 125 for run and create
+    failure_code: int = 1  # of what goes wrong after the flags: 125 for run
     description: str = ""  # the long text of --help; "" is the summary
 
 

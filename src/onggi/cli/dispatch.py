@@ -1,7 +1,7 @@
 """Reads the command line, finds the command, decides the exit code.
 
-Exit codes: the error's own, else 125 for wrong flags and for run and create, else 1; 130 for an
-interrupt. No traceback is shown unless --debug.
+Exit codes: the error's own, else 125 for wrong flags and for run, else 1; 130 for an interrupt.
+No traceback is shown unless --debug.
 """
 
 import os
@@ -13,7 +13,7 @@ from ..errors import OnggiError
 from . import tree
 from .command import Command, NotSupportedYet, UsageError, read
 from .flags import Flag, FlagError, FlagNotSupported, HelpWanted, Values, flag_table, parse
-from .session import CommandError, Session, WriteError, message_of
+from .session import CommandError, Session, WriteError, WrongFlags, message_of
 
 GLOBAL_FLAGS = """
   -D, --debug              Enable debug mode
@@ -152,11 +152,12 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
     try:
         return command.run(session, values, arguments)
     except OnggiError as error:
-        if command.failure_code == 1 or error.exit_code == 1:
+        early = isinstance(error, WrongFlags)
+        if error.exit_code == 1 or (command.failure_code == 1 and not early):
             raise
         trace(session)
         code = error.exit_code or command.failure_code
-        return fail(session, f"onggi: {error.message}\n\n{more(path)}", code, error.hint)
+        return fail(session, f"onggi: {message_of(error)}\n\n{more(path)}", code, error.hint)
     except OSError as error:
         if command.failure_code == 1 or isinstance(error, BrokenPipeError):
             raise

@@ -2,6 +2,7 @@
 
 import re
 
+from ..errors import InvalidInput
 from ..spec.container import Ulimit
 from ..units import parse_size
 from .flags import parse_integer
@@ -119,7 +120,7 @@ def checked_user(text: str) -> str:
     for part in text.split(":", 1) if text else ():
         number = part.isascii() and part.isdigit()
         if number and (len(part) > 10 or int(part) > _MAX_ID):
-            raise refusal(f"uids and gids must be in range 0-{_MAX_ID}: {text!r}")
+            raise InvalidInput(f"uids and gids must be in range 0-{_MAX_ID}")
         if (not number and not _USER_PART.fullmatch(part)) or ("_" in part and _digits(part)):
             raise refusal(f"invalid user {text!r}: want NAME|UID[:GROUP|GID]")
     return text
@@ -139,7 +140,9 @@ def checked_hostname(text: str, flag: str) -> str:
 
 def checked_work_directory(text: str) -> str:
     if text and (not text.startswith("/") or "\0" in text):
-        raise refusal(f"the working directory '{text}' is invalid, it needs to be an absolute path")
+        raise InvalidInput(
+            f"the working directory '{text}' is invalid, it needs to be an absolute path"
+        )
     return text
 
 
@@ -153,5 +156,5 @@ def checked_signal(text: str, flag: str = "signal") -> str:
     if text and not hasattr(signal.Signals, f"SIG{name}") and not re.fullmatch(
         r"RT(?:MIN(?:\+[0-9]{1,2})?|MAX(?:-[0-9]{1,2})?)", name, re.ASCII
     ):  # fmt: skip
-        raise refusal(f"invalid {flag}: {text}")
+        raise InvalidInput(f"invalid {flag}: {text}")
     return text

@@ -3,6 +3,7 @@
 import os
 import re
 
+from ..errors import InvalidInput
 from ..spec.mount import MountRequest
 from ..units import parse_size
 from .flags import parse_boolean
@@ -52,9 +53,9 @@ def _volume_options(text: str, spec: str) -> tuple[bool, str, bool]:
         elif option == "nocopy":
             no_copy = True
         elif option not in _LABELS and option not in _CONSISTENCY:
-            raise refusal(f"invalid volume specification: '{spec}': invalid mode: {option}")
+            raise InvalidInput(f"invalid mode: {option}")
     if modes > 1:
-        raise refusal(f"invalid volume specification: '{spec}': invalid mode: {text}")
+        raise InvalidInput(f"invalid mode: {text}")
     return read_only, propagation, no_copy
 
 
@@ -64,17 +65,17 @@ def _check_volume_name(name: str, spec: str) -> None:
     from .hints import hint
 
     advice = hint("not-a-path", near=f"./{spec}") if "/" in name else None
-    raise refusal(
-        f'"{name}" includes invalid characters for a local volume name, only '
+    raise InvalidInput(
+        f'create {name}: "{name}" includes invalid characters for a local volume name, only '
         '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use '
         "absolute path",
-        advice,
+        hint=advice,
     )
 
 
 def _target(path: str, spec: str) -> str:
     if not path.startswith("/"):
-        raise refusal(
+        raise InvalidInput(
             f"invalid volume specification: '{spec}': invalid mount config for type "
             f"\"{'bind' if spec.startswith('/') else 'volume'}\": invalid mount path: '{path}' "
             "mount path must be absolute"
@@ -83,9 +84,10 @@ def _target(path: str, spec: str) -> str:
         raise refusal(f"invalid volume specification: {spec!r}: control characters in the path")
     clean = os.path.normpath("/" + path.lstrip("/"))
     if clean == "/":
-        raise refusal(
-            f"invalid volume specification: '{spec}': invalid specification: destination can't "
-            "be '/'"
+        raise InvalidInput(
+            f"invalid volume specification: '{spec}': invalid mount config for type "
+            f'"{"bind" if spec.startswith("/") else "volume"}": invalid specification: '
+            "destination can't be '/'"
         )
     return clean
 
@@ -96,7 +98,8 @@ def parse_tmpfs(spec: str) -> MountRequest:
     read_only = False
     for option in options.split(",") if options else ():
         if not _TMPFS_OPTIONS.fullmatch(option):
-            raise refusal(f"invalid tmpfs option [{option!r}]")
+            shown = " ".join(f'"{part}"' for part in option.split("=", 1))
+            raise InvalidInput(f"invalid tmpfs option [{shown}]")
         read_only = option == "ro" or (read_only and option != "rw")
     return MountRequest("tmpfs", "", _target(path, spec), read_only, tmpfs_options=options)
 

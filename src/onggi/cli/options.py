@@ -10,14 +10,12 @@ from collections.abc import Callable
 from ..errors import InvalidInput
 from ..spec.container import ContainerOptions, HostOptions, Resources
 from ..spec.mount import MountRequest
-from ..spec.platform import parse_platform
-from ..spec.reference import parse_reference
 from ..units import parse_cpus, parse_size
 from . import environment, limits, mounts
 from .command import NotSupportedYet
 from .flags import Check, Values, flag_table
 from .ports import parse_expose, parse_publish
-from .session import Session, client_side, refusal, working_directory
+from .session import Session, refusal, working_directory
 
 CREATE_TABLE = """
       --add-host list              Add a custom host-to-IP mapping (host:ip)
@@ -121,20 +119,12 @@ RUN_FLAGS = {**CREATE_FLAGS, **flag_table(RUN_TABLE)}
 
 def container_options(session: Session, values: Values, arguments: list[str]) -> ContainerOptions:
     """What `run IMAGE [COMMAND]` asks for. Raises CommandError, or NotSupportedYet for a value."""
-    image = arguments[0]
-    try:
-        parse_reference(image)
-        if values.given("platform"):
-            parse_platform(values.text("platform"))
-    except InvalidInput as error:
-        if not is_image_id(image):
-            raise client_side(error) from error
     refuse_unsupported(values)
     check_conflicts(values)
     tty, stdin = values.on("tty"), values.on("interactive")
     exposed = [port for spec in values.many("expose") for port in parse_expose(spec)]
     return ContainerOptions(
-        image=image,
+        image=arguments[0],
         command=tuple(arguments[1:]) or None,
         entrypoint=entrypoint(values),
         name=values.text("name").removeprefix("/"),
@@ -153,11 +143,6 @@ def container_options(session: Session, values: Values, arguments: list[str]) ->
         platform=values.text("platform"),
         host=host_options(values),
     )
-
-
-def is_image_id(text: str) -> bool:
-    digits = text.removeprefix("sha256:")
-    return len(digits) == 64 and all(c in "0123456789abcdef" for c in digits)
 
 
 def detached(values: Values) -> bool:
@@ -193,18 +178,12 @@ def check_conflicts(values: Values) -> None:
         raise refusal(
             f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
         )
-    cidfile = values.text("cidfile")
-    if cidfile and os.path.lexists(cidfile):
-        raise refusal(
-            "container ID file found, make sure the other container isn't running or delete "
-            + cidfile
-        )
 
 
 def host_options(values: Values) -> HostOptions:
     score = values.number("oom-score-adj")
     if not -1000 <= score <= 1000:
-        raise refusal(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+        raise InvalidInput(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     driver, log_options = logging(values)
     return HostOptions(
         mounts=tuple(mount_requests(values, working_directory)),
@@ -252,7 +231,7 @@ def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]
     seen: set[str] = set()
     for request in found:
         if request.target in seen:
-            raise refusal(f"Duplicate mount point: {request.target}")
+            raise InvalidInput(f"Duplicate mount point: {request.target}")
         seen.add(request.target)
     return found
 
@@ -296,21 +275,21 @@ def resources(values: Values) -> Resources:
     cpus = parse_cpus(values.text("cpus") or "0")
     here = os.cpu_count() or 1
     if not 0 <= cpus <= here * 10**9:
-        raise refusal(
+        raise InvalidInput(
             f"range of CPUs is from 0.01 to {here}.00, as there are only {here} CPUs available"
         )
     if cpus and (values.number("cpu-period") or values.number("cpu-quota")):
-        raise refusal("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
+        raise InvalidInput("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
     if 0 < memory < 6 << 20:
-        raise refusal("Minimum memory limit allowed is 6MB")
+        raise InvalidInput("Minimum memory limit allowed is 6MB")
     if swap > 0 and not memory:
-        raise refusal(
+        raise InvalidInput(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
     if 0 < swap < memory:
-        raise refusal("Minimum memoryswap limit should be larger than memory limit, see usage")
+        raise InvalidInput("Minimum memoryswap limit should be larger than memory limit, see usage")
     if memory and size(values, "memory-reservation") > memory:
-        raise refusal(
+        raise InvalidInput(
             "Minimum memory limit can not be less than memory reservation limit, see usage"
         )
     return Resources(

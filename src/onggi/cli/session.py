@@ -21,6 +21,12 @@ class CommandError(OnggiError):
     """What the client itself refuses; printed as it is."""
 
 
+class WrongFlags(CommandError):
+    """What the client refuses while it reads the flags of run and create."""
+
+    exit_code = 125
+
+
 class WriteError(Exception):
     """Our own stdout cannot be written: a full disk, a closed descriptor."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from onggi.cli import environment, limits, mounts
 from onggi.cli.ports import parse_expose, parse_publish
-from onggi.cli.session import CommandError
+from onggi.errors import OnggiError
 from onggi.spec.container import Ulimit
 from onggi.spec.mount import MountRequest
 from onggi.spec.network import PortBinding
@@ -58,7 +58,7 @@ def test_published_ports(spec: str, bindings: list[PortBinding]) -> None:
     ],
 )
 def test_bad_ports(spec: str, words: str) -> None:
-    with pytest.raises(CommandError) as error:
+    with pytest.raises(OnggiError) as error:
         parse_publish(spec)
     assert error.value.message == words
 
@@ -67,7 +67,7 @@ def test_exposed_ports() -> None:
     assert parse_expose("80") == ["80/tcp"]
     assert parse_expose("80-82/udp") == ["80/udp", "81/udp", "82/udp"]
     for bad in ("abc", "80-70", "70000", ""):
-        with pytest.raises(CommandError, match="invalid range format for --expose"):
+        with pytest.raises(OnggiError, match="invalid range format for --expose"):
             parse_expose(bad)
 
 
@@ -107,12 +107,12 @@ def test_volumes(spec: str, request_: MountRequest) -> None:
     ],
 )
 def test_bad_volumes(spec: str, words: str) -> None:
-    with pytest.raises(CommandError, match=words):
+    with pytest.raises(OnggiError, match=words):
         mounts.parse_volume(spec, "/here")
 
 
 def test_a_relative_path_gets_a_hint() -> None:
-    with pytest.raises(CommandError) as error:
+    with pytest.raises(OnggiError) as error:
         mounts.parse_volume("rel/path:/b", "/here")
     assert error.value.hint == ("a host path starts with / or ./ – did you mean: -v ./rel/path:/b")
 
@@ -178,7 +178,7 @@ def test_tmpfs() -> None:
         "tmpfs", "", "/t", True, tmpfs_options="size=64m,mode=1777,ro"
     )
     for bad in ("rel", "/t:bad", "/t:size=x", "/", "/t:mode=9999"):
-        with pytest.raises(CommandError):
+        with pytest.raises(OnggiError):
             mounts.parse_tmpfs(bad)
 
 
@@ -203,9 +203,9 @@ def test_bad_env_files(tmp_path: Path) -> None:
         (b"A=1\nB=\xff\n", "invalid utf8 bytes at line 2"),
     ):
         file.write_bytes(content)
-        with pytest.raises(CommandError, match=words):
+        with pytest.raises(OnggiError, match=words):
             environment.variables({}, [str(file)], [])
-    with pytest.raises(CommandError, match=r"^open /nonexistent: no such file or directory$"):
+    with pytest.raises(OnggiError, match=r"^open /nonexistent: no such file or directory$"):
         environment.variables({}, ["/nonexistent"], [])
 
 
@@ -252,7 +252,7 @@ def test_users(text: str) -> None:
     "text", ["1_0", "+1", "-1", "4294967295", "4294967296", " 0", "a:b:c", "a b", "0\n", ":", "a:"]
 )
 def test_bad_users(text: str) -> None:
-    with pytest.raises(CommandError):
+    with pytest.raises(OnggiError):
         limits.checked_user(text)
 
 
@@ -270,5 +270,5 @@ def test_signals() -> None:
     for good in ("", "TERM", "SIGTERM", "sigterm", "15", "RTMIN+3", "SIGRTMAX-1"):
         assert limits.checked_signal(good) == good
     for bad in ("FOO", "99", "0", "-9", "SIGSIGTERM", "RTMIN+x"):
-        with pytest.raises(CommandError, match="invalid signal"):
+        with pytest.raises(OnggiError, match="invalid signal"):
             limits.checked_signal(bad)

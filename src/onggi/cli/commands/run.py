@@ -2,14 +2,17 @@
 
 import os
 
+from ...errors import InvalidInput
 from ...progress import Event, Report
 from ...spec.container import Container, ContainerOptions
+from ...spec.platform import parse_platform
+from ...spec.reference import parse_reference
 from .. import detachkeys
 from ..command import Command
 from ..ending import loopback_hints
 from ..flags import Values
 from ..options import CHECKS, CREATE_FLAGS, RUN_FLAGS, container_options
-from ..session import CommandError, Session, refusal, write_all
+from ..session import CommandError, Session, WrongFlags, client_side, refusal, write_all
 
 USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 
@@ -21,7 +24,7 @@ class StdinNotTerminal(CommandError):
 
 
 def create(session: Session, values: Values, arguments: list[str]) -> int:
-    options = container_options(session, values, arguments)
+    options = read_options(session, values, arguments)
     container = make(session, values, options)
     session.out.line(container.id)
     return 0
@@ -31,18 +34,50 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     detach = values.on("detach")
     if detach and values.given("attach"):
         raise StdinNotTerminal("conflicting options: cannot specify both --attach and --detach")
-    options = container_options(session, values, arguments)
+    options = read_options(session, values, arguments)
     keys = detach_sequence(values)
     if not detach:
         refuse_false_terminal(options.tty, options.open_stdin)
     container = make(session, values, options)
     if detach:
+        session.out.line(container.id)  # docker: also when the start then fails
         session.engine.containers.start(container.id)
-        session.out.line(container.id)
         session.out.flush()
         loopback_hints(session, container)
         return 0
     return foreground(session, values, container, keys)
+
+
+def read_options(session: Session, values: Values, arguments: list[str]) -> ContainerOptions:
+    """What the flags come to. Raises WrongFlags for what docker's client refuses as it reads them,
+    and with docker's other code what it looks at later: the image's name, the id file."""
+    try:
+        options = container_options(session, values, arguments)
+    except CommandError as error:
+        raise WrongFlags(error.message, hint=error.hint) from error
+    check_files(values)
+    try:
+        if options.platform:
+            parse_platform(options.platform)
+        if not is_image_id(options.image):
+            parse_reference(options.image)
+    except InvalidInput as error:
+        raise client_side(error) from error
+    return options
+
+
+def check_files(values: Values) -> None:
+    cidfile = values.text("cidfile")
+    if cidfile and os.path.lexists(cidfile):
+        raise refusal(
+            "container ID file found, make sure the other container isn't running or delete "
+            + cidfile
+        )
+
+
+def is_image_id(text: str) -> bool:
+    digits = text.removeprefix("sha256:")
+    return len(digits) == 64 and all(c in "0123456789abcdef" for c in digits)
 
 
 def make(session: Session, values: Values, options: ContainerOptions) -> Container:
@@ -137,5 +172,4 @@ CREATE = Command(
     interspersed=False,
     checks=CHECKS,
     aliases=("container create", "create"),
-    failure_code=125,
 )
