@@ -72,7 +72,9 @@ def spawn(
     streams = Streams(plan.process)
     parent, end = handshake.pair(handshake.CREATE_PREFIX)
     joined: list[tuple[str, int]] = []
+    layers: list[int] = []
     try:
+        plan, layers = rootfs.mount_from_devices(plan)
         if plan.process.tty:
             streams.open_new_terminal(plan)
         else:
@@ -80,7 +82,7 @@ def spawn(
         joined = [(n.kind, open_namespace(n)) for n in plan.namespaces if not n.is_new]
         pid, pidfd = _clone(plan, cgroup, dict(joined))
         if pid == 0:
-            keep = (*streams.child_side, *(fd for _, fd in joined), *(fifos or ()))
+            keep = (*streams.child_side, *(fd for _, fd in joined), *layers, *(fifos or ()))
             child.run(
                 lambda step: _child(step, plan, cgroup, streams, joined, end, fifos), end, keep
             )
@@ -89,7 +91,7 @@ def spawn(
         streams.close()
         raise
     finally:
-        for fd in (end.go, end.report, *(fd for _, fd in joined)):
+        for fd in (end.go, end.report, *(fd for _, fd in joined), *layers):
             os.close(fd)
         streams.close_child_side()
     created = Created(pid, pidfd, streams, parent)

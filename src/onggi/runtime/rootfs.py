@@ -12,6 +12,7 @@ import stat
 from ..errors import InvalidInput
 from ..linux import mount, safefs
 from ..linux.cgroup import Cgroup
+from ..spec.mount import LayerMount
 from .plan import (
     DEFAULT_LINKS,
     DEFAULT_NODES,
@@ -137,6 +138,25 @@ def open_sources(mounts: tuple[PlanMount, ...]) -> dict[int, int]:
             except OSError as error:
                 raise failed(wanted, error) from error
     return sources
+
+
+def mount_from_devices(plan: InitPlan) -> tuple[InitPlan, list[int]]:
+    """For the parent: mount the layers that need a loop device, which the child's control group
+    refuses it. Returns the plan with them mounted, and their descriptors for the child to keep."""
+    if isinstance(plan.root, BindRoot):
+        return plan, []
+    held: list[int] = []
+    lowers = list(plan.root.lowers)
+    try:
+        for index, layer in enumerate(lowers):
+            if layer.kind == "erofs-loop":
+                held.append(mount.mount_layer(layer))
+                lowers[index] = LayerMount("directory", f"/proc/self/fd/{held[-1]}")
+    except BaseException:
+        for fd in held:
+            os.close(fd)
+        raise
+    return plan._replace(root=plan.root._replace(lowers=tuple(lowers))), held
 
 
 def open_root(plan: InitPlan) -> int:
