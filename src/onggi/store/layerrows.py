@@ -166,8 +166,9 @@ class LayerRows:
 def _remember(connection: Connection, diff_id: Digest, blob: KnownBlob) -> None:
     media_type, digest, size_bytes = blob.descriptor[:3]
     connection.execute(
-        "INSERT OR REPLACE INTO layer_blob VALUES (?, ?, ?, ?, ?)",
-        (diff_id, digest, size_bytes, media_type, blob.source),
+        "INSERT OR REPLACE INTO layer_blob (diff_id, digest, source, size_bytes, media_type)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (diff_id, digest, blob.source, size_bytes, media_type),
     )
 
 

@@ -25,13 +25,14 @@ CREATE TABLE layer_file (
 ) STRICT, WITHOUT ROWID;
 
 -- Compressed forms of a layer that some registry is known to hold, for exact pushes. `source` is
--- a repository (docker.io/library/python), "" when we compressed it ourselves.
+-- a repository (docker.io/library/python), "" when we compressed it ourselves. Columns of the key
+-- come first: else SQLite 3.40's integrity_check sees NULLs that are not there.
 CREATE TABLE layer_blob (
     diff_id TEXT NOT NULL,
     digest TEXT NOT NULL,
+    source TEXT NOT NULL DEFAULT '',
     size_bytes INTEGER NOT NULL,
     media_type TEXT NOT NULL,
-    source TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (diff_id, digest, source)
 ) STRICT, WITHOUT ROWID;
 
