@@ -14,13 +14,11 @@ KILLED = 137
 
 
 def exit_code(session: Session, container: Container, told: "Stream") -> int:
-    """The code `run` and `start -a` end with. `told` came with the end of the streams; a container
-    that removes itself may be gone by now. Explains a 137."""
-    try:
+    """The code `run` and `start -a` end with. `told` came with the end of the streams: by now the
+    container may be gone, or run again. Explains a 137."""
+    if told.exit_code is None:  # its monitor was killed
         state = session.engine.containers.wait(container.id)
-    except NotFound:
-        if told.exit_code is None:
-            raise
+    else:
         from ..engine.control import ended_state
 
         state = ended_state(container, told.exit_code, told.kill_reason)

@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..spec.container import ContainerOptions, HostOptions, Resources
 from ..spec.mount import MountRequest
 from ..units import parse_cpus, parse_size
-from . import environment, limits, mounts
+from . import environment, limits, mounts, policies
 from .command import NotSupportedYet
 from .flags import Check, Values, flag_table
 from .ports import parse_expose, parse_publish
@@ -39,6 +39,14 @@ CREATE_TABLE = """
       --env-file list              Read in a file of environment variables
       --expose list                Expose a port or a range of ports
       --group-add list             Add additional groups to join
+      --health-cmd string          Command to run to check health
+      --health-interval duration   Time between running the check (ms|s|m|h) (default 0s)
+      --health-retries int         Consecutive failures needed to report unhealthy
+      --health-start-interval duration  Time between running the check during the start period
+                                   (ms|s|m|h) (default 0s)
+      --health-start-period duration  Start period for the container to initialize before
+                                   starting health-retries countdown (ms|s|m|h) (default 0s)
+      --health-timeout duration    Maximum time to allow one check to run (ms|s|m|h) (default 0s)
   -h, --hostname string            Container host name
       --init                       Run an init inside the container that forwards signals and reaps
                                    processes
@@ -93,9 +101,8 @@ NOT_YET = (
     "annotation:map blkio-weight:uint16 blkio-weight-device:list cgroup-parent:string "
     "cgroupns:string cpu-count:int cpu-percent:int cpu-rt-period:int cpu-rt-runtime:int "
     "device:list device-cgroup-rule:list device-read-bps:list device-read-iops:list "
-    "device-write-bps:list device-write-iops:list gpus:gpu-request health-cmd:string "
-    "health-interval:duration health-retries:int health-start-interval:duration "
-    "health-start-period:duration health-timeout:duration io-maxbandwidth:bytes io-maxiops:uint "
+    "device-write-bps:list device-write-iops:list gpus:gpu-request "
+    "io-maxbandwidth:bytes io-maxiops:uint "
     "ip:string ip6:string isolation:string kernel-memory:bytes link:list link-local-ip:list "
     "mac-address:string memory-swappiness:int network-alias:list net-alias:list oom-kill-disable "
     "runtime:string storage-opt:list use-api-socket userns:string volume-driver:string "
@@ -142,6 +149,7 @@ def container_options(session: Session, values: Values, arguments: list[str]) ->
         exposed_ports=tuple(dict.fromkeys(exposed)),
         platform=values.text("platform"),
         host=host_options(values),
+        health=policies.healthcheck(values),
     )
 
 
@@ -163,11 +171,6 @@ def entrypoint(values: Values) -> tuple[str, ...] | None:
 
 def refuse_unsupported(values: Values) -> None:
     """Values of known flags that ask for what is not there yet."""
-    restart = values.text("restart")
-    if restart not in ("", "no"):
-        if values.on("rm"):
-            raise refusal("conflicting options: cannot specify both --restart and --rm")
-        raise NotSupportedYet(f"flag --restart {restart} is not supported yet")
     if not values.on("disable-content-trust"):
         raise NotSupportedYet("flag --disable-content-trust=false is not supported yet")
 
@@ -184,6 +187,7 @@ def host_options(values: Values) -> HostOptions:
     score = values.number("oom-score-adj")
     if not -1000 <= score <= 1000:
         raise InvalidInput(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    restart = policies.restart_policy(values)
     driver, log_options = logging(values)
     return HostOptions(
         mounts=tuple(mount_requests(values, working_directory)),
@@ -215,6 +219,8 @@ def host_options(values: Values) -> HostOptions:
         oom_score_adj=score,
         log_driver=driver,
         log_options=log_options,
+        restart_policy=restart.name,
+        restart_retries=restart.retries,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def fork_helper(work: Callable[[], None], crash_log: str) -> int:
         return pid
     status = 1
     try:
-        close_inherited(set())
+        close_inherited()
         work()
         status = 0
     except Exception as error:  # an entry loop

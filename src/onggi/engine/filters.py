@@ -13,6 +13,7 @@ KNOWN = frozenset(
     "id name label status ancestor exited before since publish expose network volume health "
     "is-task".split()
 )
+HEALTH = ("starting", "healthy", "unhealthy", "none")
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
@@ -27,6 +28,10 @@ def check(filters: Filters) -> None:
                     raise InvalidInput(
                         f"invalid filter 'status={value}'; must be one of: {', '.join(STATUSES)}"
                     )
+        if key == "health":
+            for value in values:
+                if value not in HEALTH:
+                    raise InvalidInput(f"Unrecognised filter value for health: {value}")
         if key == "exited" and not all(v.lstrip("-").isascii() and v.isdigit() for v in values):
             raise InvalidInput("invalid filter 'exited': want a number")
 
@@ -83,7 +88,7 @@ def _test(
         case "expose":
             return lambda c: any(_port_matches(c.config.exposed_ports, value) for value in values)
         case "health":
-            return lambda c: "none" in values
+            return lambda c: (c.state.health.status if c.state.health else "none") in values
         case _:
             return lambda c: values[0] in ("0", "false", "False")
 

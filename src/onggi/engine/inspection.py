@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..spec.container import Container, HostOptions
+from ..spec.image import health_document
 from ..spec.mount import MountPoint, Volume
 from ..spec.network import Endpoint, Network, PortBinding
 from ..spec.platform import host_platform
@@ -66,9 +67,9 @@ def container(
 
 def _state(c: Container) -> dict[str, Any]:
     state = c.state
-    return {
+    found: dict[str, Any] = {
         "Status": state.status,
-        "Running": state.status in ("running", "paused"),
+        "Running": state.status in ("running", "paused", "restarting"),
         "Paused": state.status == "paused",
         "Restarting": state.status == "restarting",
         "OOMKilled": state.oom_killed,
@@ -79,6 +80,21 @@ def _state(c: Container) -> dict[str, Any]:
         "StartedAt": rfc3339(state.started_ns),
         "FinishedAt": rfc3339(state.finished_ns),
     }
+    if state.health is not None:
+        found["Health"] = {
+            "Status": state.health.status,
+            "FailingStreak": state.health.failing_streak,
+            "Log": [
+                {
+                    "Start": rfc3339(result.start_ns),
+                    "End": rfc3339(result.end_ns),
+                    "ExitCode": result.exit_code,
+                    "Output": result.output,
+                }
+                for result in state.health.log
+            ],
+        }
+    return found
 
 
 def _config(c: Container) -> dict[str, Any]:
@@ -105,6 +121,8 @@ def _config(c: Container) -> dict[str, Any]:
     }
     if not config["ExposedPorts"]:
         del config["ExposedPorts"]
+    if c.config.health is not None:
+        config["Healthcheck"] = health_document(c.config.health)
     if options.stop_signal:
         config["StopSignal"] = options.stop_signal
     if options.stop_timeout_s is not None:
@@ -120,7 +138,10 @@ def _host_config(host: HostOptions) -> dict[str, Any]:
         "LogConfig": {"Type": host.log_driver, "Config": dict(host.log_options)},
         "NetworkMode": host.network_mode,
         "PortBindings": _bindings(host.ports),
-        "RestartPolicy": {"Name": host.restart_policy, "MaximumRetryCount": 0},
+        "RestartPolicy": {
+            "Name": host.restart_policy or "no",
+            "MaximumRetryCount": host.restart_retries,
+        },
         "AutoRemove": host.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": None,

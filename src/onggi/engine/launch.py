@@ -35,7 +35,7 @@ class Launcher:
             lifecycle.require(container, lifecycle.Event.START)
             self._forget_last_run(container)
             services.store.close()
-            keep = (client.fileno(),) if client is not None else ()
+            keep = (*services.lent.fds, *((client.fileno(),) if client is not None else ()))
             crash_log = f"{services.paths.container(container.id)}/monitor.log"
             watch = Watch(services, container, client)
             try:
@@ -66,20 +66,14 @@ class Launcher:
             self._services.reaper.clean(container)
 
     def _record_failure(self, container: Container, error: OnggiError) -> None:
-        """The container stays as created with the reason, or goes when it was to remove itself."""
+        """The container stays as it was with the reason, or goes when it was to remove itself."""
         if container.config.options.host.auto_remove:
             removal.delete(self._services, container, with_volumes=True)
             return
-        code = error.exit_code or FAILED_TO_START
-        self._services.store.containers.change_state(
-            container.id,
-            lambda state: state._replace(
-                status="created" if not state.started_ns else "exited",
-                pid=0,
-                exit_code=code,
-                error=error.message,
-            ),
+        failed = container.state._replace(
+            pid=0, exit_code=error.exit_code or FAILED_TO_START, error=error.message
         )
+        self._services.store.containers.update_state(container.id, failed)
 
 
 def check(config: ContainerConfig, paths: Paths) -> None:

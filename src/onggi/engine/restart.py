@@ -28,7 +28,8 @@ class End(NamedTuple):
 
 
 def parse(text: str) -> Policy:
-    """`on-failure:5` and its kin, with docker's refusals. "" is the default."""
+    """`on-failure:5` and its kin; "" is the default. Raises InvalidInput for what docker's client
+    refuses; whether there is such a policy is for `check`."""
     name, colon, number = text.partition(":")
     if colon and not name:
         raise InvalidInput("invalid restart policy format: no policy provided before colon")
@@ -40,9 +41,7 @@ def parse(text: str) -> Policy:
                 "invalid restart policy format: maximum retry count must be an integer"
             )
         retries = int(number)
-    policy = Policy(name or "no", retries)
-    check(policy)
-    return policy
+    return Policy(name or "no", retries)
 
 
 def check(policy: Policy) -> None:

@@ -174,9 +174,10 @@ class Watch:
             )
 
         try:
-            self._services.store.containers.change_state(self._container.id, ended)
+            state = self._services.store.containers.change_state(self._container.id, ended)
         except NotFound:
-            pass  # removed by force meanwhile
+            return  # removed by force meanwhile
+        self._container = self._container._replace(state=state)
 
     def _clean(self) -> None:
         """All goes after the last run. Before another the run directory stays, with its notes."""
@@ -237,6 +238,7 @@ class Watch:
             return
         self._services.store.close()
         if os.fork() == 0:
+            detach.close_inherited()  # nothing of the container's is to stay open meanwhile
             time.sleep(IDLE_NETWORK_S)
             if wiring.is_idle():
                 wiring.take_down_unused()

@@ -83,8 +83,6 @@ def test_known_but_not_there_yet(ask: Ask) -> None:
         "",
         "onggi: flag --gpus is not supported yet\n",
     )
-    code, _, err = ask("run", "--restart", "always", "x")
-    assert (code, err) == (125, "onggi: flag --restart always is not supported yet\n")
 
 
 def test_help(ask: Ask) -> None:
