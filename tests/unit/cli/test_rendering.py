@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from onggi.spec.container import (
     ContainerConfig,
     ContainerOptions,
     ContainerState,
+    Health,
     Process,
 )
 from onggi.spec.digest import Digest
@@ -58,7 +60,8 @@ def container(status: Any = "running", **state: Any) -> Container:
     options = ContainerOptions("python:3.11", command=("sh",))
     process = Process(("./manage.py", "runserver", "0:8000"), (), "/", "", False)
     config = ContainerConfig(options, process, "sha256:" + "1" * 64, (), "host", "SIGTERM")
-    times = {"started_ns": int((NOW - 300) * SECOND), "finished_ns": int((NOW - 3) * SECOND)}
+    ticks = (time.clock_gettime(time.CLOCK_BOOTTIME) - 300) * os.sysconf("SC_CLK_TCK")
+    times = {"pid_start": int(ticks), "finished_ns": int((NOW - 3) * SECOND)}
     return Container("c" * 64, "web", int((NOW - 360) * SECOND), config,
                      ContainerState(status=status, **{**times, **state}))  # fmt: skip
 
@@ -77,6 +80,22 @@ def container(status: Any = "running", **state: Any) -> Container:
 )
 def test_status(status: Any, text: str) -> None:
     assert ps.status_text(container(status, exit_code=3), NOW) == text
+
+
+def test_status_tells_the_health() -> None:
+    for status, text in (
+        (Health(), "health: starting"), (Health("healthy"), "healthy"),
+        (Health("unhealthy", 3), "unhealthy"),
+    ):  # fmt: skip
+        assert ps.status_text(container(health=status), NOW) == f"Up 5 minutes ({text})"
+    assert ps.status_text(container("paused", health=Health()), NOW) == "Up 5 minutes (Paused)"
+
+
+@pytest.mark.sec("S10")
+def test_a_clock_that_was_set_does_not_change_how_long_it_is_up() -> None:
+    for jump in (-(10**9), 10**9):
+        shown = ps.status_text(container(started_ns=int((NOW + jump) * SECOND)), NOW + jump)
+        assert shown == "Up 5 minutes"
 
 
 @pytest.mark.parametrize(
