@@ -4,7 +4,7 @@
 
 PORT ?= 8000
 RUN := .venv/bin/python -m
-SCRIPTS := tools/base_image tools/demo
+SCRIPTS := tools/base_image tools/demo tools/dockerd tools/parity
 
 .PHONY: demo test check style clean
 

@@ -119,7 +119,7 @@ def dispatch(session: Session, argv: list[str]) -> int:
             return show_help(session, rest[1:])
         return unknown_command(session, rest) if rest else show_top_help(session)
     if path in tree.NOT_YET:
-        raise NotSupportedYet(f"command {path!r} is not supported yet")
+        raise NotSupportedYet(refused_text(path))
     if path in tree.GROUPS:
         return in_group(session, path, rest[used:])
     return run_command(session, path, rest[used:])
@@ -132,6 +132,12 @@ def apply_global(session: Session, values: Values) -> None:
     session.debug = values.on("debug")
     session.root = values.text("root") if values.given("root") else session.root
     session.run = values.text("run-root") if values.given("run-root") else session.run
+
+
+def refused_text(path: str) -> str:
+    from .refused import command_text
+
+    return command_text(path)
 
 
 def load(path: str) -> Command:
@@ -227,7 +233,7 @@ def show_help(session: Session, words: list[str]) -> int:
     elif path in tree.COMMANDS:
         session.out.write(helps.command_help(load(path), path, columns()))
     elif path:
-        raise NotSupportedYet(f"command {path!r} is not supported yet")
+        raise NotSupportedYet(refused_text(path))
     else:
         return fail(session, f"unknown help topic: {' '.join(words)}", 1)
     return 0

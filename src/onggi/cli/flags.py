@@ -190,7 +190,9 @@ class _Parser:
 
     def _set(self, flag: Flag, value: str) -> None:
         if not flag.supported:
-            raise FlagNotSupported(f"flag --{flag.name} is not supported yet")
+            from .refused import flag_text
+
+            raise FlagNotSupported(flag_text(flag.name))
         check = self._checks.get(flag.name) or _CHECKS.get(flag.kind)
         if check is not None:
             try:

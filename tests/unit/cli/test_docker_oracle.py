@@ -21,6 +21,7 @@ from onggi.cli import tree
 from onggi.cli.dispatch import load
 from onggi.cli.help import command_help
 from onggi.cli.main import main
+from onggi.cli.refused import command_text
 
 DOCKER = shutil.which("docker")
 needs_docker = pytest.mark.skipif(DOCKER is None, reason="no docker client")
@@ -208,7 +209,7 @@ def test_every_docker_command_is_known(tmp_path: Path, capfd: pytest.CaptureFixt
             assert known, path
             if path in tree.NOT_YET:
                 code, _, err = onggi(path.split(), tmp_path, capfd)
-                assert (code, err) == (1, f"onggi: command {path!r} is not supported yet\n")
+                assert (code, err) == (1, f"onggi: {command_text(path)}\n")
 
 
 @needs_docker

@@ -1,0 +1,46 @@
+"""What docker has and onggi refuses for good, with the reason; what is merely missing is not here.
+
+Loaded only when somebody asks for such a thing, and by tools/parity for the page.
+"""
+
+_SWARM = "onggi runs containers on one host and has no swarm"
+_PLUGIN = "onggi has no plugins: drivers are part of it"
+_TRUST = "docker's content trust (Notary v1) is retired; pin images by digest instead"
+_WINDOWS = "it is for Windows containers only"
+
+# A command's first word stands for all that follows it.
+COMMANDS = {
+    "config": _SWARM,
+    "node": _SWARM,
+    "plugin": _PLUGIN,
+    "secret": _SWARM,
+    "service": _SWARM,
+    "stack": _SWARM,
+    "swarm": _SWARM,
+    "trust": _TRUST,
+    "volume update": "it is for swarm's cluster volumes only",
+}
+
+FLAGS = {
+    "cpu-count": _WINDOWS,
+    "cpu-percent": _WINDOWS,
+    "io-maxbandwidth": _WINDOWS,
+    "io-maxiops": _WINDOWS,
+    "isolation": _WINDOWS,
+    "kernel-memory": "Linux has no limit of its own for kernel memory since 5.16: -m counts it",
+}
+
+
+def command_reason(path: str) -> str:
+    """Why there is no such command; "" when it is not refused."""
+    return COMMANDS.get(path) or COMMANDS.get(path.partition(" ")[0], "")
+
+
+def command_text(path: str) -> str:
+    reason = command_reason(path)
+    return f"command {path!r} is not supported" + (f": {reason}" if reason else " yet")
+
+
+def flag_text(name: str) -> str:
+    reason = FLAGS.get(name)
+    return f"flag --{name} is not supported" + (f": {reason}" if reason else " yet")
