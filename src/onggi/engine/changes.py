@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from ..dockerfile import changes as dockerfile_changes
 from ..linux import mount
-from ..linux.cgroup import Cgroup
 from ..spec.container import Container
 from ..spec.digest import Digest
 from ..spec.image import History, ImageConfig, config_document, parse_config
@@ -22,6 +21,7 @@ from ..spec.reference import Reference
 from ..store import diff as layer_diff
 from ..store.store import Store
 from . import initlayer
+from .cgroups import cgroup_of
 from .paths import Paths
 
 
@@ -122,7 +122,7 @@ def _as_run(base: ImageConfig, container: Container) -> ImageConfig:
 @contextmanager
 def _still(container: Container, pause: bool) -> Iterator[None]:
     """Keep a running container from writing meanwhile."""
-    cgroup = Cgroup(container.id) if pause and container.state.status == "running" else None
+    cgroup = cgroup_of(container) if pause and container.state.status == "running" else None
     if cgroup is not None:
         cgroup.freeze()
     try:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 from ..errors import Conflict, InvalidInput, NotFound, NotModified, OnggiError, Unavailable
 from ..linux import process, tools
-from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.attach import Attachment
 from ..spec.container import Container, ContainerState
 from ..store.store import Store
 from . import lifecycle, notes
+from .cgroups import cgroup_of
 from .events import Events
 from .lifecycle import Event
 from .paths import Paths
@@ -56,8 +56,8 @@ class Control:
 
     def kill(self, container: Container, signal: str) -> None:
         """Send a signal. One that asks for the end also keeps the policy from restarting it."""
-        lifecycle.require(container, Event.KILL)
         number = signal_number(signal)
+        lifecycle.require(container, Event.KILL)
         if number in ENDING or number == signal_number(container.config.stop_signal):
             notes.end(self._paths, container, "stop")
             container = self._find(container.id)
@@ -69,7 +69,7 @@ class Control:
         try:
             self._send(container, pidfd, number)
             if number == signals.SIGKILL:
-                Cgroup(container.id).thaw()
+                cgroup_of(container).thaw()
         finally:
             os.close(pidfd)
 
@@ -105,7 +105,7 @@ class Control:
         if pidfd is not None:
             try:
                 self._send(container, pidfd, signals.SIGKILL)
-                Cgroup(container.id).thaw()
+                cgroup_of(container).thaw()
                 _require_end(container, pidfd)
             finally:
                 os.close(pidfd)
@@ -122,7 +122,7 @@ class Control:
 
     def _ask_then_kill(self, container: Container, pidfd: int, number: int, timeout_s: int) -> None:
         self._send(container, pidfd, number)
-        Cgroup(container.id).thaw()  # a paused process cannot obey
+        cgroup_of(container).thaw()  # a paused process cannot obey
         if process.pidfd_wait(pidfd, None if timeout_s < 0 else timeout_s):
             return
         notes.timed_out(self._paths, container.id)
@@ -140,7 +140,7 @@ class Control:
 
     def pause(self, container: Container) -> None:
         lifecycle.require(container, Event.PAUSE)
-        Cgroup(container.id).freeze()
+        cgroup_of(container).freeze()
         self._store.containers.change_state(
             container.id, lambda state: state._replace(status="paused")
         )
@@ -148,7 +148,7 @@ class Control:
 
     def unpause(self, container: Container) -> None:
         lifecycle.require(container, Event.UNPAUSE)
-        Cgroup(container.id).thaw()
+        cgroup_of(container).thaw()
         self._store.containers.change_state(
             container.id, lambda state: state._replace(status="running")
         )
@@ -262,7 +262,7 @@ def _wait_for_end(container: Container, told: Attachment | None, deadline: float
 
 
 def _ps(container: Container, ps_args: Sequence[str]) -> Table:
-    pids = {str(pid) for pid in Cgroup(container.id).pids()}
+    pids = {str(pid) for pid in cgroup_of(container).pids()}
     output = tools.run(["ps", *(ps_args or ["-ef"])], check=False)
     if output.status:
         said = output.stderr.decode(errors="replace").strip().splitlines()

@@ -11,10 +11,10 @@ import os
 import socket
 
 from ..errors import NotModified, OnggiError
-from ..linux.cgroup import Cgroup
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..spec.container import Container, ContainerConfig
 from . import detach, health, hostfiles, lifecycle, logdriver, removal, restart, specgen
+from .cgroups import cgroup_of
 from .paths import Paths
 from .run import Services
 from .watch import FAILED_TO_START, Watch, policy_of
@@ -41,6 +41,7 @@ class Launcher:
             try:
                 pid = detach.fork_monitor(watch.work, keep=keep, crash_log=crash_log)
             except OnggiError as error:
+                self._forget_last_run(container)  # a monitor that was killed undid nothing
                 self._record_failure(container, error)
                 raise
             detach.forget(pid)
@@ -62,7 +63,7 @@ class Launcher:
     def _forget_last_run(self, container: Container) -> None:
         """What a start that was killed half-way left behind."""
         if os.path.isdir(self._services.paths.running(container.id)):
-            Cgroup(container.id).kill_all()
+            cgroup_of(container).kill_all()
             self._services.reaper.clean(container)
 
     def _record_failure(self, container: Container, error: OnggiError) -> None:

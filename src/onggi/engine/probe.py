@@ -18,6 +18,7 @@ from ..runtime.child import Started
 from ..runtime.plan import JoinPlan
 from ..spec.container import Container, ContainerState, Health, HealthResult
 from . import detach, health, sandbox, specgen
+from .cgroups import cgroup_of
 from .run import Services
 
 DRAIN_S = 0.1  # for what a check's command wrote last, or its children still write
@@ -58,7 +59,7 @@ class Checks:
         state = self._container.state
         ended = process.open_process(state.pid, state.pid_start)
         current: Health | None = state.health or Health()
-        plan, cgroup = self._plan(), Cgroup(self._container.id)
+        plan, cgroup = self._plan(), cgroup_of(self._container)
         while ended is not None and current is not None:
             wait_ns = health.wait_ns(current, self._wanted, self._age_ns())
             if _ends_within(ended, wait_ns / 1e9):

@@ -16,11 +16,11 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from ..errors import NotFound, OnggiError
-from ..linux.cgroup import Cgroup
 from ..monitor import main as monitor
 from ..runtime.child import Started
 from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
 from . import detach, notes, removal, restart
+from .cgroups import cgroup_of
 from .health import is_checked
 from .restart import End, Policy
 from .run import Run, Services
@@ -132,14 +132,14 @@ class Watch:
         events.container(container, "die", exitCode=str(code), execDuration=str(int(ran_s)))
         run.tell_end()
         run.release()
-        Cgroup(container.id).kill_all()
+        cgroup_of(container).kill_all()
         self._clean()
         return reason
 
     def _kill_reason(self, code: int) -> KillReason:
         if code != 137:
             return ""
-        if Cgroup(self._container.id).oom_kills():
+        if cgroup_of(self._container).oom_kills():
             return "oom"
         timed_out = notes.has_timed_out(self._services.paths, self._container.id)
         return "stop timeout" if timed_out else ""
@@ -183,7 +183,7 @@ class Watch:
         """All goes after the last run. Before another the run directory stays, with its notes."""
         services, container = self._services, self._container
         if self._goes_on:
-            Cgroup(container.id).remove()
+            cgroup_of(container).remove()
             services.wiring.disconnect(container.id)
             return
         why = notes.why_ended(services.paths, container.id)

@@ -82,7 +82,8 @@ def spawn(
         joined = [(n.kind, open_namespace(n)) for n in plan.namespaces if not n.is_new]
         pid, pidfd = _clone(plan, cgroup, dict(joined))
         if pid == 0:
-            keep = (*streams.child_side, *(fd for _, fd in joined), *layers, *(fifos or ()))
+            lent = (int(wanted.source) for wanted in plan.mounts if wanted.kind == "detached")
+            keep = (*streams.child_side, *(fd for _, fd in joined), *layers, *(fifos or ()), *lent)
             child.run(
                 lambda step: _child(step, plan, cgroup, streams, joined, end, fifos), end, keep
             )
