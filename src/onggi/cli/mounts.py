@@ -226,8 +226,6 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
         raise ValueError(f"invalid propagation mode: {mount.propagation}")
     if mount.kind == "bind" and not mount.source:
         raise ValueError("source is required for a bind mount")
-    if mount.kind == "bind" and not mount.source.startswith(("/", ".")):
-        raise ValueError(f"invalid mount path: '{mount.source}' mount path must be absolute")
     if mount.kind == "tmpfs" and mount.source:
         raise ValueError("a tmpfs mount has no source")
     if mount.kind == "volume" and mount.source and not _VOLUME_NAME.fullmatch(mount.source):

@@ -235,7 +235,7 @@ def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]
         found.append(request)
     found += [mounts.parse_tmpfs(spec) for spec in values.many("tmpfs")]
     seen: set[str] = set()
-    for request in found:
+    for request in (found := list(dict.fromkeys(found))):  # docker: the same twice is once
         if request.target in seen:
             raise InvalidInput(f"Duplicate mount point: {request.target}")
         seen.add(request.target)
@@ -264,7 +264,7 @@ def security_option(text: str) -> str:
             return f"seccomp={value}"
         try:
             with open(value, encoding="utf-8") as stream:
-                return "seccomp=" + stream.read(1 << 20)
+                return "seccomp=" + profile_text(value, stream.read(1 << 20))
         except (OSError, UnicodeDecodeError) as error:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise refusal(
@@ -273,6 +273,22 @@ def security_option(text: str) -> str:
     if name in ("apparmor", "label", "systempaths", "writable-cgroups", "credentialspec"):
         raise NotSupportedYet(f"flag --security-opt {name} is not supported yet")
     raise refusal(f'Invalid --security-opt: "{text}"')
+
+
+def profile_text(path: str, text: str) -> str:
+    """JSON, at least; what it says the engine reads."""
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError as error:
+        first = text.lstrip()[:1]
+        raise refusal(
+            f"compacting json for seccomp profile ({path}) failed: "
+            + (f"invalid character '{first}' looking for beginning of value" if first not in
+               ("{", "[", "") else str(error))
+        ) from error  # fmt: skip
+    return text
 
 
 def resources(values: Values) -> Resources:

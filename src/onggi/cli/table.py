@@ -68,8 +68,14 @@ def print_template(
 def _titles(headers: Mapping[str, str], template: str) -> dict[str, Any]:
     """The row that a table template is rendered with for its title line."""
     titles: dict[str, Any] = dict(headers)
-    titles["Label"] = lambda name: name.rpartition(".")[2].upper() if isinstance(name, str) else ""
+    titles["Label"] = label_title
     return titles
+
+
+def label_title(name: object) -> str:
+    """`com.example.my-label` is titled `my label`."""
+    last = name.rpartition(".")[2] if isinstance(name, str) else ""
+    return last.replace("-", " ").replace("_", " ")
 
 
 def unescaped(template: str) -> str:

@@ -35,6 +35,7 @@ def merge(
 ) -> ContainerConfig:
     """The configuration of a new container. `host_name` is given when it shares the host's UTS
     namespace. Raises InvalidInput with docker's words."""
+    check_modes(options)
     config = image.config
     hostname = host_name or options.hostname or container_id[:12]
     entrypoint, command = command_of(options, config.entrypoint, config.cmd)
@@ -47,7 +48,7 @@ def merge(
         )
     process = Process(
         args=entrypoint + command,
-        env=environment(config.env, options.env, hostname, options.tty),
+        env=environment((), chosen_env(config.env, options.env), hostname, options.tty),
         working_dir=working_dir,
         user=options.user or config.user,
         tty=options.tty,
@@ -76,6 +77,31 @@ def command_of(
     if options.entrypoint is not None:
         return options.entrypoint, options.command or ()
     return entrypoint, options.command or cmd
+
+
+def check_modes(options: ContainerOptions) -> None:
+    """What a shared network or UTS namespace leaves no room for. Raises InvalidInput."""
+    host = options.host
+    if host.uts_mode == "host" and options.hostname:
+        raise InvalidInput("conflicting options: hostname and the UTS mode")
+    if host.network_mode.startswith("container:"):
+        if host.dns:
+            raise InvalidInput("conflicting options: dns and the network mode")
+        if host.extra_hosts:
+            raise InvalidInput(
+                "conflicting options: custom host-to-IP mapping and the network mode"
+            )
+        if options.exposed_ports:
+            raise InvalidInput(
+                "conflicting options: port exposing and the container type network mode"
+            )
+
+
+def chosen_env(image_env: Iterable[str], user_env: Iterable[str]) -> tuple[str, ...]:
+    """The user's variables, then those of the image that the user does not name, as docker."""
+    user = tuple(user_env)
+    named = {entry.partition("=")[0] for entry in user}
+    return user + tuple(e for e in image_env if e.partition("=")[0] not in named)
 
 
 def environment(

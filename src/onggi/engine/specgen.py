@@ -183,8 +183,6 @@ def mode_of(host: HostOptions, kind: str) -> str:
 
 def _shares(host: HostOptions, kind: str) -> bool:
     """Whether the container uses the host's own namespace."""
-    if kind == "uts" and host.network_mode == "host" and not host.uts_mode:
-        return True
     return mode_of(host, kind) == "host"
 
 
@@ -198,6 +196,8 @@ def mounts(config: ContainerConfig, directory: str) -> tuple[PlanMount, ...]:
         PlanMount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rw", "rprivate"))
         for name in HOST_FILES
     )
+    if host.ipc_mode == "none":
+        taken.add("/dev/shm")  # noqa: S108 - of the container
     found = tuple(mount for mount in (*system, *files) if mount.target not in taken)
     return found + tuple(_mount(point) for point in points)
 
@@ -215,7 +215,9 @@ def sysctls(host: HostOptions) -> tuple[tuple[str, str], ...]:
     """Docker's two (unprivileged ping and low ports) where the network is the container's own, then
     the user's."""
     own = frozenset(
-        kind for kind in ("network", *SHARED) if mode_of(host, kind) in ("", "private", "shareable")
+        kind
+        for kind in ("network", *SHARED)
+        if mode_of(host, kind) in ("", "private", "shareable", "none")
     )
     if host.network_mode != "host" and not host.network_mode.startswith("container:"):
         own |= {"network"}
@@ -251,7 +253,11 @@ def check(config: ContainerConfig) -> None:
     """Everything above that can refuse a user's value, at create time."""
     host = config.options.host
     security_options(host.security_opt)
-    capability.resolve(host.cap_add, host.cap_drop, capability.DOCKER_DEFAULT)
+    for flag, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
+        try:
+            capability.resolve(names, (), 0)
+        except InvalidInput as error:
+            raise InvalidInput(f"invalid {flag}: {error.message}") from error
     sysctls(host)
     for limit in limits(host):
         rlimit.check(limit)
@@ -262,5 +268,6 @@ def check(config: ContainerConfig) -> None:
     for kind in SHARED:
         mode = mode_of(host, kind)
         known = mode in ("", "host", "private", "shareable") or mode.startswith("container:")
+        known = known or (kind == "ipc" and mode == "none")
         if not known:
             raise InvalidInput(f"--{kind}: invalid {kind.upper()} mode")

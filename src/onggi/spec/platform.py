@@ -13,6 +13,9 @@ _MACHINES = {
 }  # fmt: skip
 
 
+_ARCHITECTURES = frozenset(_MACHINES) | {architecture for architecture, _ in _MACHINES.values()}
+
+
 class Platform(NamedTuple):
     os: str
     architecture: str
@@ -50,5 +53,9 @@ def parse_platform(text: str) -> Platform:
     if len(parts) == 1:
         if parts[0] == "linux":
             return host_platform()
+        if parts[0] not in _ARCHITECTURES:
+            raise InvalidInput(
+                f'"{text}": unknown operating system or architecture: invalid argument'
+            )
         return Platform("linux", parts[0]).normalized()
     return Platform(*parts).normalized()

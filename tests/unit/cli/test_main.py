@@ -76,7 +76,12 @@ def test_a_flag_that_is_nearly_one(ask: Ask) -> None:
 
 
 def test_known_but_not_there_yet(ask: Ask) -> None:
-    assert ask("swarm", "init") == (1, "", "onggi: command 'swarm' is not supported yet\n")
+    assert ask("swarm", "init") == (
+        1,
+        "",
+        "onggi: command 'swarm' is not supported: "
+        "onggi runs containers on one host and has no swarm\n",
+    )
     assert ask("-H", "tcp://x", "ps") == (125, "", "onggi: flag --host is not supported yet\n")
     assert ask("run", "--gpus", "all", "x") == (
         125,

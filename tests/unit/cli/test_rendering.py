@@ -122,7 +122,7 @@ def test_commands_are_quoted_and_cut() -> None:
     assert ps.command_text(["./manage.py", "runserver", "0:8000"], trunc=True) == (
         '"./manage.py runserv…"'
     )
-    assert ps.command_text(["echo", 'a "b"'], trunc=False) == '"echo a \\"b\\""'
+    assert ps.command_text(["echo", 'a "b"'], trunc=False) == '"echo \'a \\"b\\"\'"'
 
 
 def test_an_image_named_by_id_is_shortened() -> None:
@@ -157,7 +157,7 @@ HEADERS = {"ID": "CONTAINER ID", "Names": "NAMES"}
         ("table", "CONTAINER ID   NAMES\n1              a\n2              b\n"),
         ("table {{.Names}}\\t{{.ID}}", "NAMES     CONTAINER ID\na         1\nb         2\n"),
         ("table {{.Label \"com.x.role\"}}\t{{.ID}}",
-         "ROLE          CONTAINER ID\nlcom.x.role   1\n              2\n"),
+         "role          CONTAINER ID\nlcom.x.role   1\n              2\n"),
         ("{{.ID}}:{{.Names}}", "1:a\n2:b\n"),
         ("json", '{"ID":"1","Names":"a"}\n{"ID":"2","Names":"b"}\n'),
         ("{{json .Names}}\\t!", '"a"\t!\n"b"\t!\n'),

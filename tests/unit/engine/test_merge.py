@@ -51,9 +51,9 @@ def test_nothing_to_run_is_an_error() -> None:
         merged(bare)
 
 
-def test_environment_merges_by_name_in_place() -> None:
+def test_environment_merges_by_name_the_users_first() -> None:
     env = merged(env=("B=3", "C="), tty=True).process.env
-    assert env == ("PATH=/opt/bin", f"HOSTNAME={ID[:12]}", "TERM=xterm", "A=1", "B=3", "C=")
+    assert env == ("PATH=/opt/bin", f"HOSTNAME={ID[:12]}", "TERM=xterm", "B=3", "C=", "A=1")
 
 
 def test_a_name_without_value_is_removed() -> None:

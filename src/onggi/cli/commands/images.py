@@ -70,12 +70,12 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Image]:
     """Newest first. Between filters AND, between the values of one OR, as docker."""
     for name in filters:
         if name not in KNOWN_FILTERS:
-            raise refusal(f"invalid filter '{name}'")
+            raise InvalidInput(f"invalid filter '{name}'")
     engine = session.engine.images
     found = sorted(engine.list(), key=lambda image: image.created_ns, reverse=True)
     for text in filters.get("dangling", ()):
         if text.lower() not in ("true", "false", "1", "0"):
-            raise refusal(f"invalid filter 'dangling=[{text}]'")
+            raise InvalidInput(f"invalid filter 'dangling=[{text}]'")
         wanted = text.lower() in ("true", "1")
         found = [image for image in found if (not image.tags) == wanted]
     for text in filters.get("label", ()):

@@ -14,6 +14,8 @@ from ..session import CommandError, Session
 from ..table import unescaped
 
 Look = Callable[[Session, str, bool], Mapping[str, Any]]
+# Fields that the JSON leaves out when there is nothing to say, and that a template still has.
+ABSENT: dict[str, dict[str, Any]] = {"container": {"SizeRw": None, "SizeRootFs": None}}
 OTHER_TYPES = ("config", "node", "plugin", "secret", "service", "task")
 
 
@@ -77,10 +79,8 @@ def look_everywhere(session: Session, kinds: list[str], name: str, size: bool) -
         except NotFound:
             continue
     if len(kinds) == 1:
-        message = f"Error: No such {kinds[0]}: {name}"
-    else:
-        message = f"Error: No such object: {name}"
-    raise CommandError(message, hint=near_object(session, kinds, name))
+        return LOOKS[kinds[0]](session, name, size)
+    raise CommandError(f"Error: No such object: {name}", hint=near_object(session, kinds, name))
 
 
 def near_object(session: Session, kinds: list[str], name: str) -> str | None:
@@ -115,12 +115,19 @@ def show(
             session.out.line(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
         elif template is not None:
             try:
-                session.out.line(template.render(item))
+                session.out.line(template.render({**ABSENT.get(kind_of(item), {}), **item}))
             except TemplateError as error:
+                session.out.line("")  # docker ends the line that it could not write
                 raise CommandError(f"template parsing error: {error}") from error
+    if template is not None and not found:
+        session.out.line("")
     for problem in problems:
         session.complain(problem)
     return 1 if problems else 0
+
+
+def kind_of(item: Mapping[str, Any]) -> str:
+    return "container" if "HostConfig" in item else ""
 
 
 def parsed(form: str) -> Template | None:

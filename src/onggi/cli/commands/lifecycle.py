@@ -97,7 +97,11 @@ def kill(session: Session, values: Values, arguments: list[str]) -> int:
     signal = values.text("signal") or "KILL"
 
     def one(name: str) -> str:
-        session.engine.containers.kill(named(session, name), signal)
+        try:
+            session.engine.containers.kill(named(session, name), signal)
+        except NotFound as error:
+            error.message = f"cannot kill container: {name}: {error.message}"
+            raise missing_hint(session, error, name) from error
         return name
 
     return each(session, arguments, one)

@@ -51,10 +51,7 @@ def tail_of(text: str) -> int | None:
     if text == "all":
         return None
     if text.lstrip("-").isascii() and text.lstrip("-").isdigit():
-        number = int(text)
-        if number < 0:
-            raise refusal(f'invalid value for "tail": {text}: want a number of lines, or all')
-        return number
+        return int(text) if int(text) >= 0 else None
     raise refusal(f'invalid value for "tail": {text!r}: want a number of lines, or all')
 
 

@@ -36,14 +36,15 @@ def port(session: Session, values: Values, arguments: list[str]) -> int:
         number, _, protocol = wanted.partition("/")
         protocol = protocol or "tcp"
         if not number.isascii() or not number.isdigit():
-            raise refusal(f"Error: Invalid port: {wanted}")
+            raise refusal(
+                f"Error: invalid port ({number}): "
+                f'strconv.ParseUint: parsing "{number}": invalid syntax'
+            )
         bindings = [
             b for b in bindings if b.container_port == int(number) and b.protocol == protocol
         ]
         if not bindings:
-            raise refusal(
-                f"Error: No public port '{number}/{protocol}' published for {arguments[0]}"
-            )
+            raise refusal(f"Error: No public port '{wanted}' published for {arguments[0]}")
     for binding in bindings:
         place = f"{shown_address(binding.host_ip)}:{binding.host_port}"
         name = f"{binding.container_port}/{binding.protocol}"

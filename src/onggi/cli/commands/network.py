@@ -1,10 +1,11 @@
 """`network ls`."""
 
+from ...errors import InvalidInput
 from ...spec.network import Network
 from ...units import format_local
 from ..command import Command
 from ..flags import Values, flag_table
-from ..session import Session, refusal
+from ..session import Session
 from ..table import filters_of, print_rows
 from .ps import FORMAT_HELP
 
@@ -57,7 +58,7 @@ def select(found: list[Network], filters: dict[str, list[str]]) -> list[Network]
             case "label":
                 found = [n for n in found if all(labelled(n, text) for text in texts)]
             case _:
-                raise refusal(f"invalid filter '{name}'")
+                raise InvalidInput(f"invalid filter '{name}'")
     return sorted(found, key=lambda network: network.name)
 
 

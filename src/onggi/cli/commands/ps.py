@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...spec.container import Container, ContainerState
@@ -103,9 +103,10 @@ def image_name(given: str, image_id: str, *, trunc: bool) -> str:
     return given
 
 
-def command_text(args: Iterable[str], *, trunc: bool) -> str:
-    """Quoted, and shortened with an ellipsis."""
-    text = " ".join(args)
+def command_text(args: Sequence[str], *, trunc: bool) -> str:
+    """Arguments with blanks in quotes; all of it quoted, and shortened with an ellipsis."""
+    first, *rest = args or ("",)
+    text = " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
     if trunc and len(text) > COMMAND_WIDTH:
         text = text[: COMMAND_WIDTH - 1] + "…"
     return json.dumps(text, ensure_ascii=False)

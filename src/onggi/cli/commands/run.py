@@ -56,9 +56,14 @@ def read_options(session: Session, values: Values, arguments: list[str]) -> Cont
     except CommandError as error:
         raise WrongFlags(error.message, hint=error.hint) from error
     check_files(values)
+    if options.host.network_mode == "host" and (options.host.ports or options.host.publish_all):
+        session.warn("Published ports are discarded when using host network mode")
     try:
         if options.platform:
             parse_platform(options.platform)
+    except InvalidInput as error:
+        raise refusal(f"error parsing specified platform: {error.message}") from error
+    try:
         if not is_image_id(options.image):
             parse_reference(options.image)
     except InvalidInput as error:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ...errors import InvalidInput
 from ...spec.mount import Volume
 from .. import environment
 from ..command import Command
@@ -56,7 +57,7 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
                 wanted = texts[-1].lower() in ("true", "1")
                 found = [v for v in found if (not volumes.users(v.name)) == wanted]
             case _:
-                raise refusal(f"invalid filter '{name}'")
+                raise InvalidInput(f"invalid filter '{name}'")
     return found
 
 
