@@ -202,6 +202,15 @@ def format_rfc3339(ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
 
 
+def format_rfc3339_local(ns: int) -> str:
+    """With nanoseconds and the local zone's offset, "Z" for UTC, as `events` prints it."""
+    seconds, fraction = divmod(ns, 10**9)
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    shown = "Z" if local.tm_gmtoff == 0 else f"{zone[:3]}:{zone[3:5]}"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{fraction:09d}{shown}"
+
+
 def format_local(ns: int) -> str:
     """The CreatedAt column: "2025-05-30 12:07:14 +0200 CEST"."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(ns // 10**9))

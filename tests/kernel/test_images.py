@@ -16,6 +16,7 @@ import pytest
 
 from fake_registry import Answer, digest, fake_registry
 from onggi.engine.engine import Settings
+from onggi.engine.events import Events
 from onggi.engine.images import Images
 from onggi.errors import CorruptData, InvalidInput, NotFound, Unsupported
 from onggi.progress import Event, Layer, Message
@@ -46,7 +47,8 @@ class Machine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.store = Store(str(home / "root"), str(home / "run"))
-        self.images = Images(self.store, Settings(docker_config=str(home / "docker/config.json")))
+        settings = Settings(docker_config=str(home / "docker/config.json"))
+        self.images = Images(self.store, settings, Events(str(home / "run")))
         self.events: list[Event] = []
 
     def said(self) -> list[str]:
@@ -337,9 +339,11 @@ PULL = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from onggi.engine.engine import Settings
+from onggi.engine.events import Events
 from onggi.engine.images import Images
 from onggi.store.store import Store
-images = Images(Store(sys.argv[2] + "/root", sys.argv[2] + "/run"), Settings())
+run = sys.argv[2] + "/run"
+images = Images(Store(sys.argv[2] + "/root", run), Settings(), Events(run))
 images.pull(sys.argv[3])
 """
 

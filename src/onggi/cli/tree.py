@@ -34,6 +34,7 @@ COMMANDS = {
     "rename": "lifecycle:RENAME",
     "attach": "attach:ATTACH",
     "logs": "logs:LOGS",
+    "events": "events:EVENTS",
     "inspect": "inspect:INSPECT",
     "cp": "copy:CP",
     "export": "copy:EXPORT",
@@ -87,6 +88,7 @@ _IN_GROUPS = {
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
     "system df": "system:DF",
+    "system events": "events:EVENTS",
     "system info": "system:INFO",
     "system prune": "prune:SYSTEM_PRUNE",
     "volume create": "volume:CREATE",
@@ -114,10 +116,10 @@ ALIASES = {
 
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
-    "search", "events", "stats", "update", "buildx", "compose", "checkpoint", "context", "manifest",
+    "search", "stats", "update", "buildx", "compose", "checkpoint", "context", "manifest",
     "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "container stats",
     "container update", "network connect", "network create", "network disconnect", "network prune",
-    "network rm", "system events", "system dial-stdio", "volume update",
+    "network rm", "system dial-stdio", "volume update",
 ))  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ..store import tree, unpack
 from ..store.store import Store
 from . import initlayer
 from .changes import layers_of
+from .events import Events
 from .paths import Paths
 from .reaper import ACTIVE
 
@@ -36,8 +37,11 @@ class PathStat(NamedTuple):
 
 
 class Archive:
-    def __init__(self, store: Store, paths: Paths, find: Callable[[str], Container]) -> None:
+    def __init__(
+        self, store: Store, paths: Paths, find: Callable[[str], Container], events: Events
+    ) -> None:
         self._store = store
+        self._events = events
         self._paths = paths
         self._find = find
 
@@ -70,6 +74,7 @@ class Archive:
             name = ""
         with self._inside(container, path) as (root, place), _named(container, path):
             tree.write_tar_of(root, place, write, name=name or "", follow_link=follow_link)
+        self._events.container(container, "archive-path")
 
     def copy_in(
         self,
@@ -95,12 +100,14 @@ class Archive:
                 keep_types=no_overwrite_dir_non_dir,
                 rename=rename,
             )
+        self._events.container(container, "extract-to-dir")
 
     def export(self, reference: str, write: Write) -> None:
         """The whole root filesystem, without volumes, as docker exports it."""
         container = self._find(reference)
         with self._stopped_root(container, writable=False) as root:
             tree.write_tar_of(root, "/", write, one_filesystem=True)
+        self._events.container(container, "export")
 
     # -- reaching inside
 

@@ -42,7 +42,7 @@ class Engine:
         self.store = Store(root, run)
         self.paths = Paths(root, run)
         self.events = Events(run)
-        self.images = Images(self.store, settings)
+        self.images = Images(self.store, settings, self.events)
         self.networks = Networks(self.store)
         self.containers = Containers(
             self.store,
@@ -58,13 +58,13 @@ class Engine:
     def volumes(self) -> "Volumes":
         from .volumes import Volumes
 
-        return Volumes(self.store, self.paths.root)
+        return Volumes(self.store, self.paths.root, self.events)
 
     @cached_property
     def execs(self) -> "Execs":
         from .execs import Execs
 
-        return Execs(self.store, self.paths, self.containers.get)
+        return Execs(self.store, self.paths, self.containers.get, self.events)
 
     @cached_property
     def logs(self) -> "Logs":
@@ -76,7 +76,7 @@ class Engine:
     def archive(self) -> "Archive":
         from .archive import Archive
 
-        return Archive(self.store, self.paths, self.containers.get)
+        return Archive(self.store, self.paths, self.containers.get, self.events)
 
     @cached_property
     def system(self) -> "System":

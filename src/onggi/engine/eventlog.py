@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import InvalidInput
 from ..linux import inotify
 from .events import LOG, OLD, Events
+from .filters import has_label
 
 BLOCK = 1 << 16
 LOOK_AGAIN_S = 60.0  # the clock may be set while we wait for a wall-clock time
@@ -102,12 +103,22 @@ class _Reader:
             self._fd, self._rest = following, b""
 
     def _following(self) -> int:
-        """The current log, if it is not the file we read; else -1."""
-        fd = _open(self._path)
-        if fd >= 0 and self._fd >= 0 and os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+        """The generation after the one we read; -1 while that is the newest."""
+        new = _open(self._path)
+        if new < 0 or self._fd < 0:
+            return new
+        old = _open(self._old)
+        following = new
+        if self._is_ours(new):
+            following = -1
+        elif old >= 0 and not self._is_ours(old):
+            following = old  # it was rotated twice
+        for fd in {new, old} - {following, -1}:
             os.close(fd)
-            return -1
-        return fd
+        return following
+
+    def _is_ours(self, fd: int) -> bool:
+        return os.path.samestat(os.fstat(fd), os.fstat(self._fd))
 
     def _events(self) -> Iterator[Event]:
         while self._fd >= 0 and (data := os.read(self._fd, BLOCK)):
@@ -169,7 +180,7 @@ def _matches(key: str, values: Sequence[str], event: Event) -> bool:
         case "scope":
             return event["scope"] in values
         case "label":
-            return all(_has_label(attributes, value) for value in values)
+            return all(has_label(attributes, value) for value in values)
         case "image":
             name = attributes.get("name" if event["Type"] == "image" else "image", "")
             return bool({actor, name, _without_tag(actor), _without_tag(name)} & set(values))
@@ -184,11 +195,6 @@ def _action_matches(values: Sequence[str], action: str) -> bool:
     if any(value in _OPEN_ENDED for value in values):
         return any(action.startswith(value) for value in values)
     return action in values or ("copy" in values and action in _COPIES)
-
-
-def _has_label(attributes: Mapping[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in attributes and (not equals or attributes[key] == value)
 
 
 def _without_tag(name: str) -> str:

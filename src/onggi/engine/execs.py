@@ -4,19 +4,21 @@ Same sandbox as the container's first process: its namespaces, cgroup, capabilit
 Nothing of an exec is stored; its exit code reaches whoever is attached.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability
-from ..linux.cgroup import Cgroup
 from ..monitor import main as monitor
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..runtime import join
 from ..spec.container import Container
 from ..store.store import Store
 from . import detach, lifecycle, merge, sandbox, specgen
+from .cgroups import cgroup_of
+from .events import Events
 from .paths import Paths
 
 
@@ -33,8 +35,11 @@ class ExecOptions(NamedTuple):
 
 
 class Execs:
-    def __init__(self, store: Store, paths: Paths, find: Callable[[str], Container]) -> None:
+    def __init__(
+        self, store: Store, paths: Paths, find: Callable[[str], Container], events: Events
+    ) -> None:
         self._store = store
+        self._events = events
         self._paths = paths
         self._find = find
 
@@ -85,10 +90,19 @@ class Execs:
             held=held,
             seccomp=sandbox.seccomp_program(container.config, held, self._paths),
         )
-        cgroup = Cgroup(container.id)
+        cgroup = cgroup_of(container)
+        id_, line = os.urandom(32).hex(), " ".join(options.args)
+
+        def tell(action: str, **more: str) -> None:
+            self._events.container(container, action, execID=id_, **more)
+
+        def ended(code: int) -> str:
+            tell("exec_die", exitCode=str(code))
+            return ""
 
         def work(ready: Callable[[], None]) -> None:
             started = join.join(plan, cgroup)
+            tell(f"exec_start: {line}")
             ready()
             detach.ignore_terminal_signals()
             task = monitor.Task(
@@ -99,8 +113,9 @@ class Execs:
                 started.pty_fd,
                 close_stdin_with_client=True,
             )
-            monitor.supervise(task, first_client=client, on_exit=lambda code: "")
+            monitor.supervise(task, first_client=client, on_exit=ended)
 
+        tell(f"exec_create: {line}")
         self._store.close()
         keep = (client.fileno(),) if client is not None else ()
         crash_log = f"{self._paths.container(container.id)}/monitor.log"

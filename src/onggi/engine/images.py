@@ -19,6 +19,7 @@ from ..spec.reference import Reference, parse_reference
 from ..store.removal import Removed
 from ..store.store import Store
 from . import imageview
+from .events import Events
 from .imageview import HistoryRow
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ DEFAULT_TAG = "latest"
 
 
 class Images:
-    def __init__(self, store: Store, settings: "Settings") -> None:
+    def __init__(self, store: Store, settings: "Settings", events: Events) -> None:
         self._store = store
+        self._events = events
         self._settings = settings
 
     # -- looking
@@ -53,9 +55,18 @@ class Images:
         if reference.digest is not None:
             raise InvalidInput("refusing to create a tag with a digest reference")
         self._store.images.tag(image.id, reference)
+        self._events.image("tag", image.id, reference.familiar)
 
     def remove(self, reference: str, force: bool = False) -> list[Removed]:
-        return self._store.images.remove(reference, force=force)
+        id_ = self.get(reference).id
+        known = {image.id for image in self._store.images.list()}
+        removed = self._store.images.remove(reference, force=force)
+        for what, text in removed:
+            if what == "Untagged":
+                self._events.image("untag", id_, id_)
+            elif text in known:  # the others are layers
+                self._events.image("delete", text, text)
+        return removed
 
     # -- registries
 
@@ -109,6 +120,7 @@ class Images:
             repo_digests=(digest_name,),
         )
         sink.remember(pulled.layers)
+        self._events.image("pull", reference.familiar, reference.familiar_name)
         if platform and not image.config.platform.matches(wanted):
             report(
                 Warning(
@@ -170,6 +182,7 @@ class Images:
             None if manifest else pushed.manifest,
             repo_digests=(reference._replace(tag="", digest=pushed.digest),),
         )
+        self._events.image("push", reference.familiar, reference.familiar_name)
         report(Message(f"{reference.tag}: digest: {pushed.digest} size: {pushed.size_bytes}"))
 
     def login(self, server: str, username: str, password: str, report: Report = ignore) -> None:
@@ -213,10 +226,15 @@ class Images:
     def save(self, references: Sequence[str], write: Callable[[bytes], object]) -> None:
         """One tar of the images and what they are called, readable by docker, podman, skopeo."""
         self._store.archive.save(references, write)
+        for id_ in dict.fromkeys(self.get(reference).id for reference in references):
+            self._events.image("save", id_, id_)
 
     def load(self, read: Callable[[int], bytes], report: Report = ignore) -> list[str]:
         """Store the images of an archive: their names, or ids of those that have none."""
-        return [line.partition(": ")[2] for line in self._store.archive.load(read, report)]
+        names = [line.partition(": ")[2] for line in self._store.archive.load(read, report)]
+        for id_ in dict.fromkeys(self.get(name).id for name in names):
+            self._events.image("load", id_, id_)
+        return names
 
     def import_(
         self,
@@ -248,7 +266,9 @@ class Images:
             tuple(changes),
         )
         document = canonical(config_document(config))
-        return self._store.images.add(document, tags=(target,) if target else ()).id
+        id_ = self._store.images.add(document, tags=(target,) if target else ()).id
+        self._events.image("import", id_, id_)
+        return id_
 
     # the last method, since it hides the type of that name from those after it
 

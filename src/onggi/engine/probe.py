@@ -66,9 +66,16 @@ class Checks:
                 return
             if self._is_paused():
                 continue
-            age_ns = self._age_ns()
-            result = check(plan, cgroup, self._wanted.timeout_ns)
-            current = self._record(result, age_ns)
+            current = self._check(plan, cgroup)
+
+    def _check(self, plan: JoinPlan, cgroup: Cgroup) -> Health | None:
+        age_ns, id_ = self._age_ns(), os.urandom(32).hex()
+        tell, line = self._services.events.container, " ".join(plan.process.args)
+        tell(self._container, f"exec_create: {line}", execID=id_)
+        tell(self._container, f"exec_start: {line}", execID=id_)
+        result = check(plan, cgroup, self._wanted.timeout_ns)
+        tell(self._container, "exec_die", execID=id_, exitCode=str(result.exit_code))
+        return self._record(result, age_ns)
 
     def _age_ns(self) -> int:
         return time.monotonic_ns() - self._began_ns

@@ -5,6 +5,7 @@ Also turns mount requests into mount points at create, and fills a new volume fr
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Sequence
 
 from ..errors import Conflict, InvalidInput
@@ -12,12 +13,14 @@ from ..linux import safefs
 from ..spec.digest import Digest
 from ..spec.mount import MountPoint, MountRequest, RootFilesystem, Volume
 from ..store.store import Store
+from .events import Events
 from .merge import check_name
 
 
 class Volumes:
-    def __init__(self, store: Store, root: str) -> None:
+    def __init__(self, store: Store, root: str, events: Events) -> None:
         self._store = store
+        self._events = events
         self._directory = f"{root}/volumes"
 
     def path(self, name: str) -> str:
@@ -32,7 +35,10 @@ class Volumes:
             check_name(name)
         else:
             name, anonymous = os.urandom(32).hex(), True
+        began_ns = time.time_ns()
         volume = self._store.volumes.create(name, labels, anonymous=anonymous)
+        if volume.created_ns >= began_ns:
+            self._events.volume("create", name)
         os.makedirs(self._directory, 0o711, exist_ok=True)
         os.makedirs(self.path(name), 0o755, exist_ok=True)
         return volume
@@ -54,6 +60,7 @@ class Volumes:
             self._store.volumes.get(name)
         self._store.volumes.remove(name)
         self._delete_data(name)
+        self._events.volume("destroy", name)
 
     def prune(self, *, all: bool = False) -> Sequence[str]:
         """Remove volumes no container mounts: the anonymous ones, with `all` named ones too."""
