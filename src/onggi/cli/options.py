@@ -234,12 +234,11 @@ def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]
             request = request._replace(source=path)
         found.append(request)
     found += [mounts.parse_tmpfs(spec) for spec in values.many("tmpfs")]
-    seen: set[str] = set()
-    for request in (found := list(dict.fromkeys(found))):  # docker: the same twice is once
-        if request.target in seen:
+    by_target: dict[str, MountRequest] = {}
+    for request in found:  # docker: the same twice is once
+        if by_target.setdefault(request.target, request) != request:
             raise InvalidInput(f"Duplicate mount point: {request.target}")
-        seen.add(request.target)
-    return found
+    return list(by_target.values())
 
 
 def _directory(spec: str, cwd: Callable[[], str]) -> str:
