@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..monitor.attach import Attachment
     from .control import Control, Table
     from .launch import Launcher
+    from .notes import Why
     from .run import Services
     from .volumes import Volumes
     from .wiring import Wiring
@@ -279,9 +280,16 @@ class Containers:
         """Join a running container's streams. Raises Conflict when it does not run."""
         return self._control.attach(self.get(reference), stdin=stdin)
 
-    def stop(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+    def stop(
+        self,
+        reference: str,
+        *,
+        timeout_s: int | None = None,
+        signal: str = "",
+        why: "Why" = "stop",
+    ) -> None:
         """Signal, wait, then kill. Raises NotModified when it does not run."""
-        self._control.stop(self.get(reference), timeout_s, signal)
+        self._control.stop(self.get(reference), timeout_s, signal, why)
 
     def kill(self, reference: str, signal: str = "KILL") -> None:
         self._control.kill(self.get(reference), signal)
@@ -338,7 +346,11 @@ class Containers:
         container = self.get(reference)
         name = parse_reference(target) if target else None
         request = changes.CommitRequest(name, author, message, tuple(changes_), pause)
-        return changes.commit(self._store, self._paths, container, request)
+        image_id = changes.commit(self._store, self._paths, container, request)
+        self._events.container(
+            container, "commit", comment=message, imageID=image_id, imageRef=target
+        )
+        return image_id
 
     # -- build steps
 

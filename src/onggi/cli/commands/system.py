@@ -1,7 +1,11 @@
 """`version`, `info`, `system df`."""
 
+import os
+from collections.abc import Callable
 from typing import Any
 
+from ...errors import OnggiError
+from ...spec.container import Container
 from ...units import format_binary_size, format_size
 from ..command import Command
 from ..flags import Values, flag_table
@@ -96,6 +100,66 @@ def df(session: Session, values: Values, arguments: list[str]) -> int:
     return 0
 
 
+def start(session: Session, values: Values, arguments: list[str]) -> int:
+    from ...engine import autostart
+
+    return boot_or_shutdown(session, autostart.start)
+
+
+def stop(session: Session, values: Values, arguments: list[str]) -> int:
+    from ...engine import autostart
+
+    return boot_or_shutdown(session, autostart.stop)
+
+
+def boot_or_shutdown(session: Session, act: Callable[..., list[Container]]) -> int:
+    """Print the names, and the errors of those it did not work for; 1 if there were any."""
+    failed = []
+
+    def tell(container: Container, error: OnggiError) -> None:
+        failed.append(container.name)
+        session.complain(error)
+
+    for container in act(session.engine.containers, tell):
+        session.out.line(container.name)
+    return 1 if failed else 0
+
+
+def unit(session: Session, values: Values, arguments: list[str]) -> int:
+    from ...engine import autostart
+
+    session.out.write(autostart.unit(own_program(), session.root, session.run))
+    return 0
+
+
+def own_program() -> str:
+    """The launcher: beside the interpreter of a virtual environment, in a checkout, or where
+    distributions put it."""
+    import sys
+
+    checkout = os.path.dirname(os.path.abspath(__file__).rpartition("/onggi/")[0])
+    beside = os.path.dirname(os.path.abspath(sys.executable))
+    for folder in (f"{checkout}/bin", beside, "/usr/local/bin"):
+        if os.access(f"{folder}/onggi", os.X_OK):
+            return f"{folder}/onggi"
+    return "/usr/bin/onggi"
+
+
+START = Command(
+    usage="",
+    summary="Start the containers whose restart policy says so, after a boot",
+    run=start,
+)
+STOP = Command(
+    usage="",
+    summary="Stop all containers before a shutdown; system start brings them back",
+    run=stop,
+)
+UNIT = Command(
+    usage="",
+    summary="Print a systemd unit that calls system start and system stop",
+    run=unit,
+)
 VERSION = Command(
     usage="[OPTIONS]",
     summary="Show the onggi version information",
