@@ -255,7 +255,7 @@ def check(config: ContainerConfig) -> None:
     security_options(host.security_opt)
     for flag, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         try:
-            capability.resolve(names, (), 0)
+            capability.resolve(names, (), ())
         except InvalidInput as error:
             raise InvalidInput(f"invalid {flag}: {error.message}") from error
     sysctls(host)
