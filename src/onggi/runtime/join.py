@@ -92,6 +92,8 @@ def _child(
 ) -> NoReturn:
     step.name = "set the OOM score"
     become.set_oom_score(plan.process.oom_score_adj)
+    if plan.reap:
+        process.set_title(reaper.TITLE)  # it stays to be seen by the container
     step.name = "join the container's namespaces"
     guard.seal()
     flags = sum(namespace.FLAGS[kind] for kind in plan.namespaces if kind != "pid")
