@@ -170,7 +170,7 @@ def test_a_failed_run_says_step_line_command_and_code(
         ("COPY fiel /", ['"/fiel": not found', "did you mean file"]),
         ("COPY hidden /", [".dockerignore line 1 (hid*) excludes it"]),
         ("COPY link /", ["leads out of the build context"]),
-        ("RUN --mount=type=cache,target=/x y", ["not supported yet"]),
+        ("RUN --mount=type=cahce,target=/x y", ["unsupported mount type", "type=cache"]),
         ("RUN /nope", ["returned a non-zero code: 127", "line 2 | RUN /nope"]),
         ('RUN ["/nope"]', ["no such file or directory", "line 2 |"]),
         (

@@ -80,6 +80,9 @@ class _Writer:
         return base
 
     def source(self, source: SourceTree, *, several: bool) -> Iterator[bytes]:
+        if self.operation.parents:
+            yield from self.with_parents(source)
+            return
         top = source.items[0]
         if top.entry.kind == "directory":
             yield from self.directory(source)
@@ -98,6 +101,18 @@ class _Writer:
                 os.close(fd)
         path = self.place(source.name, several=several, mtime_ns=top.entry.mtime_ns)
         yield from self.item(source, top, path, path)
+
+    def with_parents(self, source: SourceTree) -> Iterator[bytes]:
+        """The source under its own path, with the directories above it as they are there."""
+        base = self.target.real(self.operation.destination)
+        self.target.directory(base)
+        for item in (*source.parents, *source.items):
+            name = item.below if item in source.parents else f"{source.name}/{item.below}"
+            path = self.target.real(f"{base}/{name}").lstrip("/")
+            if path in self.target.made and item.entry.kind == "directory":
+                continue
+            self.target.require_replaceable(path, item.entry.kind)
+            yield from self.item(source, item, path, f"{base}/{source.name}")
 
     def directory(self, source: SourceTree) -> Iterator[bytes]:
         """The contents, merged into the destination. The destination itself keeps its mode."""

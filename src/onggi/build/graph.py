@@ -7,7 +7,7 @@ of, so whatever can change a result must be a field here (SECURITY D7).
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..dockerfile.lexer import Heredoc
 from ..dockerfile.parser import Source
@@ -25,8 +25,29 @@ class BaseOp(NamedTuple):
     diff_ids: tuple[str, ...] = ()
 
 
+class RunMount(NamedTuple):
+    """One --mount of a RUN. `origin` is the index of its input, 0 for none; `target` is absolute,
+    "" for a secret that is only a variable. The secret itself is nowhere in a plan."""
+
+    kind: Literal["bind", "cache", "tmpfs", "secret", "ssh"]
+    target: str
+    source: str = ""
+    origin: int = 0
+    read_only: bool = True
+    id: str = ""
+    sharing: Literal["shared", "private", "locked"] = "shared"
+    size_bytes: int = 0
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    required: bool = False
+    env: str = ""
+    seed: str = ""  # content of the origin, for the name of a cache
+
+
 class RunOp(NamedTuple):
-    """A command in a container; `env` is everything it sees but the proxies."""
+    """A command in a container; `env` is everything it sees but the proxies. `lent` are its
+    --mount, whose origins are the inputs after the parent."""
 
     args: tuple[str, ...]
     env: tuple[str, ...]
@@ -37,6 +58,8 @@ class RunOp(NamedTuple):
     extra_hosts: tuple[str, ...] = ()
     shm_bytes: int = 64 << 20
     platform: str = ""
+    lent: tuple[RunMount, ...] = ()
+    insecure: bool = False
 
 
 class CopyOp(NamedTuple):
@@ -47,6 +70,7 @@ class CopyOp(NamedTuple):
     destination: str
     origin: str = CONTEXT  # "" when the second input is the origin
     unpack: bool = False
+    parents: bool = False
     chown: str = ""
     chmod: str = ""
     excludes: tuple[str, ...] = ()
@@ -66,7 +90,7 @@ Operation = BaseOp | RunOp | CopyOp | WorkdirOp
 
 
 class Vertex(NamedTuple):
-    """`inputs` are indices of earlier vertices: the parent, then a COPY's origin. `digest` names
+    """`inputs` are indices of earlier vertices: the parent, then the origins. `digest` names
     the definition: the operation and those of its inputs."""
 
     operation: Operation

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..dockerfile import instructions as df
-from ..dockerfile import metadata
+from ..dockerfile import metadata, runmount
 from ..dockerfile.expand import expand, expand_words
 from ..dockerfile.lexer import heredoc_header
 from ..dockerfile.parser import Source
@@ -24,6 +24,7 @@ from .graph import (
     CopyOp,
     Operation,
     Plan,
+    RunMount,
     RunOp,
     Step,
     Vertex,
@@ -36,8 +37,8 @@ from .graph_select import (
     ImageWanted,
     Selection,
     Triggers,
-    copy_origin,
     declared_arguments,
+    origin_of,
 )
 from .hints import env_warnings, outside_context, secret_warnings
 
@@ -56,6 +57,7 @@ class PlanOptions(NamedTuple):
     shm_bytes: int
     context_name: str
     epoch: int | None = None
+    allowed: frozenset[str] = frozenset()  # --allow: network.host, security.insecure
 
 
 Images = Mapping[ImageWanted, ImageConfig]
@@ -267,8 +269,9 @@ class _Planner:
 
     def run(self, item: df.Run, state: StageState) -> StageState:
         options = self.options
-        _refuse_run_flags(item)
+        _check_run_flags(item, options)
         args = _run_arguments(item)
+        lent, inputs = self.mounts(item, state)
         if item.shell:
             args = (*(state.config.shell or metadata.DEFAULT_SHELL), args[0])
         operation = RunOp(
@@ -283,22 +286,68 @@ class _Planner:
             extra_hosts=options.extra_hosts,
             shm_bytes=options.shm_bytes,
             platform=str(state.config.platform),
+            lent=lent,
+            insecure=item.security == "insecure",
         )
-        state = state._replace(vertex=self.vertex(operation, state.vertex))
+        state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
         declared = [f"{name}={state.variables.get(name, v)}" for name, v in state.args.items()]
         shown = [f"|{len(declared)}", *declared] if declared else []
         text = " ".join(("RUN", *shown, *args, "# buildkit"))
         return self.step(item.at, state, makes=True, created_by=text)
+
+    def mounts(
+        self, item: df.Run, state: StageState
+    ) -> tuple[tuple[RunMount, ...], tuple[int, ...]]:
+        """The --mount of a RUN, and the vertices they come from."""
+        found: list[RunMount] = []
+        inputs: list[int] = []
+        agents = 0
+        for text in item.mounts:
+            wanted = runmount.parse_mount(text, lambda value: self.expand(value, state))
+            target = wanted.target
+            if wanted.kind == "ssh" and not target:
+                target, agents = f"{runmount.AGENTS}.{agents}", agents + 1
+            if target:
+                target = metadata.working_dir(state.config.working_dir, target)
+                if target == "/":
+                    raise InvalidInput(f'invalid mount target "{wanted.target}"')
+            if wanted.kind in ("bind", "cache") and (wanted.origin or wanted.kind == "bind"):
+                inputs.append(self.mount_origin(item, wanted, state))
+            fields = wanted._asdict() | {"target": target, "origin": 0}
+            if wanted.kind == "bind" or wanted.origin:
+                fields["origin"] = len(inputs)
+            found.append(RunMount(**fields))
+        targets = [mount.target for mount in found if mount.target]
+        for target in targets:
+            if targets.count(target) > 1:
+                raise InvalidInput(f"Duplicate mount point: {target}")
+        return tuple(found), tuple(inputs)
+
+    def mount_origin(self, item: df.Run, wanted: runmount.Mount, state: StageState) -> int:
+        """The vertex a mount shows: another stage or image whole, of a context no more than the
+        source, so that nothing else in it matters."""
+        inputs: tuple[int, ...] = ()
+        origin = CONTEXT
+        if wanted.origin:
+            origin, inputs = self.origin(wanted.origin, item.at)
+        if inputs:
+            return inputs[0]
+        _check_context_source("RUN --mount", wanted.source, self.options.context_name)
+        source = posixpath.normpath(wanted.source.lstrip("/") or ".")
+        whole = source == "."
+        operation = CopyOp((source,), "/", origin, parents=not whole, epoch=self.options.epoch)
+        return self.vertex(operation, self.vertex(BaseOp()))
 
     def copy(self, item: df.Copy, state: StageState) -> StageState:
         _refuse_copy_flags(item)
         grow = self.expand
         sources = tuple(grow(source, state) for source in item.sources)
         written = grow(item.destination, state)
-        origin, inputs = self.origin(item, state)
+        origin, inputs = (CONTEXT, ()) if not item.stage else self.origin(item.stage, item.at)
         if origin:
             for source in sources:
-                _check_context_source(item, source, self.options.context_name)
+                _check_address(item, source)
+                _check_context_source(item.keyword, source, self.options.context_name)
         inline = tuple(
             doc._replace(content=expand(doc.content, state.variables, quotes=False))
             if doc.expand else doc for doc in item.inline
@@ -308,6 +357,7 @@ class _Planner:
             destination=metadata.destination(state.config.working_dir, written),
             origin=origin,
             unpack=item.keyword == "ADD" if item.unpack is None else item.unpack,
+            parents=item.parents,
             chown=grow(item.chown, state),
             chmod=_check_mode(grow(item.chmod, state)),
             excludes=tuple(grow(pattern, state) for pattern in item.excludes),
@@ -321,12 +371,10 @@ class _Planner:
         words = (item.keyword, *flags, *sources, *documents, written, "# buildkit")
         return self.step(item.at, state, makes=True, created_by=" ".join(words))
 
-    def origin(self, item: df.Copy, state: StageState) -> tuple[str, tuple[int, ...]]:
-        """(CopyOp.origin, the second input)."""
-        if not item.stage:
-            return CONTEXT, ()
+    def origin(self, name: str, at: Source) -> tuple[str, tuple[int, ...]]:
+        """(CopyOp.origin, the second input) of what from= names."""
         count, arguments = len(self.file.stages), self.options.arguments
-        found = copy_origin(item, self.index, self.names, count, arguments)
+        found = origin_of(name, at, self.index, self.names, count, arguments)
         if isinstance(found, str):
             return f"{CONTEXT}:{found}", ()
         if isinstance(found, ImageWanted):
@@ -371,28 +419,30 @@ def _run_arguments(item: df.Run) -> tuple[str, ...]:
     return (item.args[0] + bodies,)
 
 
-def _refuse_run_flags(item: df.Run) -> None:
-    if item.mounts:
-        raise Unsupported(
-            "RUN --mount is not supported yet",
-            hint="bind what the step needs into every RUN: onggi build -v SOURCE:TARGET",
-        )
-    if item.security not in ("", "sandbox"):
-        raise InvalidInput("RUN --security=insecure is not allowed: a build step never gets more "
-                           "rights than `onggi run` gives")  # fmt: skip
+def _check_run_flags(item: df.Run, options: PlanOptions) -> None:
+    """More rights than a container has are the user's to give, never the file's (SECURITY D3)."""
+    if item.security not in ("", "sandbox", "insecure"):
+        raise InvalidInput(f"invalid security mode: {item.security[:40]}: sandbox or insecure")
     if item.network not in ("", "default", "none", "host"):
         raise InvalidInput(f"invalid network mode: {item.network[:40]}: default, none or host")
+    wanted = {"security.insecure"} if item.security == "insecure" else set()
+    if item.network == "host" and options.network_mode != "host":
+        wanted.add("network.host")
+    for entitlement in sorted(wanted - options.allowed):
+        raise InvalidInput(
+            f"{entitlement} is not allowed",
+            hint=f"if you trust this Dockerfile: onggi build --allow {entitlement}",
+        )
 
 
 def _refuse_copy_flags(item: df.Copy) -> None:
-    unsupported = {"--parents": item.parents, "--checksum": bool(item.checksum)}
+    unsupported = {"--checksum": bool(item.checksum)}
     for flag, given in unsupported.items():
         if given:
             raise Unsupported(f"{item.keyword} {flag} is not supported yet")
 
 
-def _check_context_source(item: df.Copy, source: str, context_name: str) -> None:
-    """The context is all there is: no address, and nothing above it (never clamped in silence)."""
+def _check_address(item: df.Copy, source: str) -> None:
     if source.startswith(_URL) or (source.endswith(".git") and "://" in source):
         if item.keyword == "COPY":
             raise InvalidInput("source can't be a URL for COPY", hint="use RUN with curl or wget")
@@ -400,9 +450,13 @@ def _check_context_source(item: df.Copy, source: str, context_name: str) -> None
             "ADD of a URL or git repository is not supported yet",
             hint="fetch it in a RUN step, or put the file into the build context",
         )
+
+
+def _check_context_source(keyword: str, source: str, context_name: str) -> None:
+    """The context is all there is: nothing above it, and never clamped in silence."""
     normal = posixpath.normpath(source.lstrip("/") or ".")
     if normal == ".." or normal.startswith("../"):
-        raise outside_context(item.keyword, source, normal, context_name)
+        raise outside_context(keyword, source, normal, context_name)
 
 
 def _check_mode(text: str) -> str:

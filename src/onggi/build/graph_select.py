@@ -6,8 +6,9 @@ Owns the scopes of names: a stage by name or number, an image otherwise, `scratc
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..dockerfile import runmount
 from ..dockerfile.expand import ExpansionError, expand
-from ..dockerfile.instructions import Arg, Copy, Dockerfile, Instruction, Stage, Value
+from ..dockerfile.instructions import Arg, Copy, Dockerfile, Instruction, Run, Stage, Value
 from ..dockerfile.parser import Source
 from ..dockerfile.problem import at_line
 from ..dockerfile.spelling import nearest
@@ -107,16 +108,16 @@ def select(file: Dockerfile, arguments: Arguments, triggers: Triggers) -> Select
             names[stage.base.name] = index
     origins = {
         index: [
-            (copy, copy_origin(copy, index, names, len(file.stages), arguments))
-            for copy in (*triggers.get(index, ()), *stage.instructions)
-            if isinstance(copy, Copy) and copy.stage
+            origin_of(name, item.at, index, names, len(file.stages), arguments)
+            for item in (*triggers.get(index, ()), *stage.instructions)
+            for name in _origin_names(item)
         ]
         for index, stage in enumerate(file.stages)
     }
     needed = _reach(target, bases, origins)
     wanted = {base.image: None for i in needed if (base := bases[i]).image is not None}
     for index in needed:
-        for _, origin in origins[index]:
+        for origin in origins[index]:
             if isinstance(origin, ImageWanted):
                 wanted[origin] = None
     images = tuple(image for image in wanted if image is not None)
@@ -166,12 +167,23 @@ def _base(
     return StageBase(None, ImageWanted(image, platform, line.at), platform)
 
 
-def copy_origin(
-    copy: Copy, stage: int, names: Mapping[str, int], count: int, arguments: Arguments
+def _origin_names(item: Instruction) -> list[str]:
+    """The names after --from= and, in a --mount, from=."""
+    if isinstance(item, Copy):
+        return [item.stage] if item.stage else []
+    if not isinstance(item, Run):
+        return []
+    try:
+        return [name for text in item.mounts if (name := runmount.origin_of(text))]
+    except InvalidInput as error:
+        raise at_line(error.message, item.at.line, item.at.text, hint=error.hint) from error
+
+
+def origin_of(
+    name: str, at: Source, stage: int, names: Mapping[str, int], count: int, arguments: Arguments
 ) -> int | str | ImageWanted:
     """What `--from` means: a stage's index, a named context, or an image. A stage wins over an
     image of the same name."""
-    name, at = copy.stage, copy.at
     if "$" in name:
         raise at_line(
             "variable expansion is not supported for --from, define a new stage with FROM using "
@@ -198,7 +210,7 @@ def copy_origin(
 def _reach(
     target: int,
     bases: Mapping[int, StageBase],
-    origins: Mapping[int, list[tuple[Copy, int | str | ImageWanted]]],
+    origins: Mapping[int, list[int | str | ImageWanted]],
 ) -> tuple[int, ...]:
     """Every edge leads to an earlier stage, so there is no cycle."""
     found: set[int] = set()
@@ -210,7 +222,7 @@ def _reach(
         found.add(index)
         base = bases[index].stage
         pending += [base] if base is not None else []
-        pending += [origin for _, origin in origins[index] if isinstance(origin, int)]
+        pending += [origin for origin in origins[index] if isinstance(origin, int)]
     return tuple(sorted(found))
 
 

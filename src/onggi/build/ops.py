@@ -5,22 +5,20 @@ under the sandbox of every other container, and is gone when the operation ends.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..dockerfile.ignore import IgnoreRules
-from ..engine.containers import Containers, Step
+from ..engine.containers import Step
 from ..engine.engine import Engine
+from ..engine.lending import Lent
 from ..errors import InvalidInput
 from ..linux.mount import mount_overlay
 from ..linux.safefs import read_file_in_root
-from ..progress import Report
 from ..runtime import identity
 from ..spec.container import ContainerOptions, HostOptions
-from ..spec.digest import Digest, chain_id
-from ..spec.image import Image, ImageConfig
+from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
-from ..spec.platform import host_platform
 from ..store.tarwrite import END_OF_ARCHIVE
 from . import mountpoints
 from .context import Tree
@@ -88,23 +86,11 @@ def workdir(engine: Engine, operation: WorkdirOp, parent: Layers) -> Digest | No
         return engine.store.layers.ingest([target.drain(), END_OF_ARCHIVE]).diff_id
 
 
-class _Stages(Containers):
-    """The engine's containers, started from layers instead of a named image: a stage half-way."""
-
-    def __init__(self, engine: Engine, layers: Layers) -> None:
-        self.__dict__.update(engine.containers.__dict__)  # the same parts, whatever they are
-        self._layers = layers
-
-    def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
-        config = ImageConfig(host_platform(), self._layers)
-        return Image(chain_id(self._layers), config, None, 0, 0, ())
-
-
 def run(
     engine: Engine,
     operation: RunOp,
     parent: Layers,
-    proxies: Mapping[str, str],
+    lent: Lent,
     output: Callable[[int, bytes], None],
 ) -> Digest:
     """The layer that the command leaves. Raises InvalidInput with docker's words when it fails."""
@@ -124,7 +110,7 @@ def run(
         image="",
         command=operation.args,
         entrypoint=(),
-        env=(*(f"{name}={value}" for name, value in proxies.items()), *operation.env),
+        env=operation.env,
         working_dir=operation.working_dir,
         user=operation.user,
         host=HostOptions(
@@ -133,19 +119,22 @@ def run(
             extra_hosts=operation.extra_hosts,
             shm_bytes=operation.shm_bytes,
             log_driver="none",
+            privileged=operation.insecure,
         ),
     )
     stubs = _stubs(engine, operation, parent)
-    with _Stages(engine, parent).step(options) as step:
+    with engine.containers.step(options, parent, lent) as step:
         return _finish(engine, operation, step, stubs, seen, kept)
 
 
 def _stubs(engine: Engine, operation: RunOp, parent: Layers) -> list[str]:
-    if not operation.mounts:
+    targets = [mount.target for mount in operation.mounts]
+    targets += [mount.target for mount in operation.lent if mount.target]
+    if not targets:
         return []
     with merged(engine, parent, "the stage") as root:
         assert root is not None
-        return mountpoints.missing(root, (mount.target for mount in operation.mounts))
+        return mountpoints.missing(root, targets)
 
 
 def _finish(

@@ -28,6 +28,7 @@ from .context import Tree
 from .graph import CONTEXT, Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
+from .loans import Loans, Secret
 from .solve import Result, Solver
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"  # what docker's own builder writes; tools look for it
@@ -58,6 +59,9 @@ class BuildOptions(NamedTuple):
     extra_hosts: tuple[str, ...] = ()
     shm_bytes: int = 64 << 20
     build_contexts: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    secrets: dict[str, Secret] = {}  # noqa: RUF012 - never mutated
+    agents: dict[str, str] = {}  # noqa: RUF012 - never mutated; id: path of a socket
+    allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
 
 
 class BuildResult(NamedTuple):
@@ -94,7 +98,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             triggers,
             PlanOptions(
                 arguments, options.labels, options.network_mode, options.volumes,
-                options.extra_hosts, options.shm_bytes, tree.label, epoch,
+                options.extra_hosts, options.shm_bytes, tree.label, epoch, options.allowed,
             ),
         )  # fmt: skip
         for warning in made.warnings:
@@ -112,12 +116,13 @@ def _make(
     report: Report,
 ) -> BuildResult:
     cache = Cache(engine.store, fresh=options.no_cache)
-    proxies = {
-        name: value
+    proxies = tuple(
+        f"{name}={value}"
         for name, value in options.build_args.items()
         if value is not None and name.upper() in PROXIES
-    }
-    solver = Solver(engine, made, cache, contexts.open, proxies, report)
+    )
+    loans = Loans(options.secrets, options.agents, proxies)
+    solver = Solver(engine, made, cache, contexts.open, loans, report)
     with _among_builders(engine):
         try:
             solution = solver.solve()
@@ -131,15 +136,23 @@ def _make(
     return BuildResult(image_id, names, len(made.steps), solution.cached_steps)
 
 
-def _among_builders(engine: Engine) -> Hold:
-    """Every builder holds RUN/build.lock, shared. Who finds it free takes away the step containers
-    of builders that died: with another builder about, an ended step may be one it is committing."""
-    lock = Lock(f"{engine.store.run}/build.lock")
-    alone = lock.try_exclusive()
+def sweep(engine: Engine) -> None:
+    """Take away the step containers of builders that died, unless a builder is about: an ended step
+    may be one it is committing."""
+    alone = _lock(engine).try_exclusive()
     if alone is not None:
         with alone:
             engine.containers.sweep_steps()
-    return lock.shared()
+
+
+def _among_builders(engine: Engine) -> Hold:
+    """Every builder holds RUN/build.lock, shared."""
+    sweep(engine)
+    return _lock(engine).shared()
+
+
+def _lock(engine: Engine) -> Lock:
+    return Lock(f"{engine.store.run}/build.lock")
 
 
 def _finished(made: Plan, results: dict[int, Result], epoch: int | None) -> ImageConfig:

@@ -5,18 +5,19 @@ threads must not. An error names the step's line; the steps before it stay cache
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from ..dockerfile.problem import placed
 from ..engine.engine import Engine
 from ..errors import InvalidInput, OnggiError
-from ..progress import Report, StepFinished, StepOutput, StepStarted, Warning
+from ..progress import Message, Report, StepFinished, StepOutput, StepStarted, Warning
 from ..spec.digest import Digest
 from .cache import Cache, Hit, Layers, content, copy_key
 from .context import Tree
 from .graph import BaseOp, CopyOp, Plan, RunOp, Step, Vertex, WorkdirOp, operation_digest
+from .loans import Loans
 from .sources import SourceTree, gather, manifest_digest
 
 _EXPLAINED_FILES = 2000  # of a COPY, kept with its record
@@ -46,14 +47,14 @@ class Solver:
         plan: Plan,
         cache: Cache,
         contexts: OpenContext,
-        proxies: Mapping[str, str],
+        loans: Loans,
         report: Report,
     ) -> None:
         self.engine = engine
         self.plan = plan
         self.cache = cache
         self.contexts = contexts
-        self.proxies = proxies
+        self.loans = loans
         self.report = report
         self.results: dict[int, Result] = {}
         self.number = 0
@@ -107,7 +108,7 @@ class Solver:
                 with self.contexts(operation.origin) as tree:
                     return self.copy(operation, parent, tree)
             return self.copy_from(operation, parent, inputs[1].layers)
-        key = operation_digest(operation, (content(parent),))
+        key = operation_digest(operation, tuple(content(made.layers) for made in inputs))
         hit = self.cache.lookup(key)
         if hit is not None:
             return _found(hit)
@@ -118,9 +119,22 @@ class Solver:
             diff_id = ops.workdir(self.engine, operation, parent)
         else:
             assert isinstance(operation, RunOp)
-            diff_id = ops.run(self.engine, operation, parent, self.proxies, self.output)
+            diff_id = self.run(operation, inputs)
         made = self.cache.record(key, parent, diff_id or "", operation, {}, time.time_ns())
         return Result(made.layers, made.diff_id, made.created_ns, False)
+
+    def run(self, operation: RunOp, inputs: list[Result]) -> Digest:
+        from . import ops, runmounts
+
+        parent, *origins = (made.layers for made in inputs)
+        for layers in origins:
+            self.pin(layers)
+        mounts = runmounts.RunMounts(self.engine, self.loans, self.waits)
+        with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
+            return ops.run(self.engine, operation, parent, lent, self.output)
+
+    def waits(self, cache: str) -> None:
+        self.report(Message(f"waiting for the cache {cache}: another build has it"))
 
     def copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result:
         """COPY --from: by what the origin is, which is quick to know; then by what is copied."""

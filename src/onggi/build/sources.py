@@ -30,11 +30,13 @@ class Item(NamedTuple):
 
 
 class SourceTree(NamedTuple):
-    """What one source names: `name` is the last part of what was written."""
+    """What one source names: `name` is the last part of what was written, or with --parents all of
+    it that is kept, `parents` the directories on the way."""
 
     name: str
     tree: Tree
     items: tuple[Item, ...]
+    parents: tuple[Item, ...] = ()
 
 
 def gather(operation: CopyOp, tree: Tree) -> list[SourceTree]:
@@ -47,8 +49,32 @@ def gather(operation: CopyOp, tree: Tree) -> list[SourceTree]:
             if real is None:
                 raise tree.missing(source, path)
             items = tuple(_items(tree, real, excludes))
-            found.append(SourceTree(posixpath.basename(path), tree, items))
+            name = posixpath.basename(path)
+            parents: tuple[Item, ...] = ()
+            if operation.parents:
+                name = _kept(source, path)
+                parents = tuple(_parents(tree, path, name))
+            found.append(SourceTree(name, tree, items, parents))
     return found
+
+
+def _kept(source: str, path: str) -> str:
+    """The part of `path` that --parents keeps: all, or what is behind a `/./` in the source."""
+    before, pivot, _ = source.partition("/./")
+    dropped = len([part for part in before.split("/") if part not in ("", ".")]) if pivot else 0
+    return "/".join(path.split("/")[dropped:])
+
+
+def _parents(tree: Tree, path: str, kept: str) -> Iterator[Item]:
+    """The directories above the source, as they are there."""
+    above = path[: len(path) - len(kept)]
+    parts = kept.split("/")
+    for size in range(1, len(parts)):
+        below = "/".join(parts[:size])
+        real = tree.resolve(above + below)
+        entry = next(tree.walk(real), None) if real is not None else None
+        if entry is not None:
+            yield Item(below, entry)
 
 
 def _items(tree: Tree, top: str, excludes: IgnoreRules) -> Iterator[Item]:
@@ -83,6 +109,8 @@ def manifest_digest(operation: CopyOp, sources: list[SourceTree]) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(canonical(["source", source.name]))
+        for item in source.parents:
+            digest.update(canonical(["parent", item.below, f"{item.entry.mode:o}"]))
         keep_owner = source.tree.rooted and not operation.chown
         for below, entry, content, xattrs, link in source.items:
             mode = operation.chmod or f"{entry.mode:o}"

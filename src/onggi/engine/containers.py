@@ -13,14 +13,16 @@ from ..errors import Conflict, InvalidInput, NotFound, OnggiError
 from ..linux import process
 from ..progress import Message, Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
-from ..spec.digest import Digest
-from ..spec.image import Image
+from ..spec.digest import Digest, chain_id
+from ..spec.image import Image, ImageConfig
 from ..spec.network import Endpoint, PortBinding
+from ..spec.platform import host_platform
 from ..spec.reference import parse_reference
 from ..store.store import Store
 from . import filters, lifecycle
 from .events import Events
 from .images import Images
+from .lending import NOTHING, Lent
 from .networks import Networks, container_of_mode
 from .paths import Paths
 from .reaper import ACTIVE, Reaper
@@ -96,12 +98,16 @@ class Containers:
     ) -> Container:
         """A new container, not started. `pull` is missing, always or never. Raises NotFound for an
         image that cannot be had, Conflict for a taken name, InvalidInput with docker's words."""
-        from . import launch, merge
+        from . import merge
 
         if options.name:
             merge.check_name(options.name)
         self._check_modes(options)
-        image = self._image(options, pull, report)
+        return self._create(options, self._image(options, pull, report))
+
+    def _create(self, options: ContainerOptions, image: Image) -> Container:
+        from . import launch, merge
+
         container_id = os.urandom(32).hex()
         with self._store.shared():
             requests = merge.wanted_mounts(options, image.config.volumes)
@@ -276,6 +282,13 @@ class Containers:
         """Start with an attachment that misses no byte and slows the container as a pipe would."""
         return self._launcher.start_attached(self.get(reference), stdin=stdin)
 
+    def start_step(self, container: Container, lent: Lent) -> "Attachment":
+        """Start a build step with what its builder lends to it."""
+        from .launch import Launcher
+
+        launcher = Launcher(self._services._replace(lent=lent))
+        return launcher.start_attached(self.get(container.id), stdin=False)
+
     def attach(self, reference: str, *, stdin: bool) -> "Attachment":
         """Join a running container's streams. Raises Conflict when it does not run."""
         return self._control.attach(self.get(reference), stdin=stdin)
@@ -355,11 +368,16 @@ class Containers:
     # -- build steps
 
     @contextmanager
-    def step(self, options: ContainerOptions) -> Iterator["Step"]:
-        """A container for one RUN of a build: hidden, and gone when the block ends."""
-        container = self.create(options._replace(purpose="build"), pull="never")
+    def step(
+        self, options: ContainerOptions, layers: tuple[Digest, ...], lent: Lent = NOTHING
+    ) -> Iterator["Step"]:
+        """A container for one RUN of a build, on these layers: hidden, and gone when the block
+        ends."""
+        self._check_modes(options)
+        image = Image(chain_id(layers), ImageConfig(host_platform(), layers), None, 0, 0, ())
+        container = self._create(options._replace(purpose="build"), image)
         try:
-            yield Step(self, container, self._paths.upper(container.id))
+            yield Step(self, container, self._paths.upper(container.id), lent)
         finally:
             try:
                 self.remove(container.id, force=True, volumes=True)
@@ -386,14 +404,17 @@ class StepResult(NamedTuple):
 class Step:
     """One build step's container."""
 
-    def __init__(self, containers: Containers, container: Container, upper: str) -> None:
+    def __init__(
+        self, containers: Containers, container: Container, upper: str, lent: Lent
+    ) -> None:
         self._containers = containers
         self.container = container
         self._upper = upper
+        self._lent = lent
 
     def run(self, output: Callable[[int, bytes], None]) -> StepResult:
         """Run to the end, handing on (stream, bytes). The step dies with its builder."""
-        attachment = self._containers.start_attached(self.container.id, stdin=False)
+        attachment = self._containers.start_step(self.container, self._lent)
         try:
             for stream, data in attachment.frames():
                 output(stream, data)

@@ -74,15 +74,15 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
         os._exit(status)
 
 
-def fork_helper(work: Callable[[], None], crash_log: str) -> int:
-    """A child that does `work` and holds nothing of ours open; its pid. The caller has closed its
-    database connection."""
+def fork_helper(work: Callable[[], None], crash_log: str, *, keep: Container[int] = ()) -> int:
+    """A child that does `work` and holds nothing of ours open but `keep`; its pid. The caller has
+    closed its database connection."""
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        close_inherited()
+        close_inherited(keep)
         work()
         status = 0
     except Exception as error:  # an entry loop

@@ -28,6 +28,7 @@ from ..spec.network import PortBinding
 from ..store.store import Store
 from . import health, hostfiles, initlayer, logdriver, notes, sandbox, specgen
 from .events import Events
+from .lending import NOTHING, Lent
 from .networks import container_of_mode
 from .paths import Paths, write_file
 from .reaper import ACTIVE, Reaper
@@ -45,6 +46,7 @@ class Services(NamedTuple):
     find: Callable[[str], Container]
     reaper: Reaper
     events: Events
+    lent: Lent = NOTHING  # to this one run
 
 
 class Run:
@@ -143,7 +145,7 @@ class Run:
             devices=sandbox.host_devices() if config.options.host.privileged else (),
         )
         program = sandbox.seccomp_program(config, held, paths)
-        return specgen.init_plan(container, rootfs, around, program)
+        return services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
 
     def _connect(self) -> None:
         config = self.container.config

@@ -1,12 +1,13 @@
-"""Overlay for kernels before 6.13, which take lower layers by path only.
+"""What older kernels make only of mounts that are attached: overlays before 6.13, which take lower
+layers by path only, and copies of a part of a mount before 6.15.
 
-A short-lived child with its own mount namespace attaches the layers under short names in a private
-tmpfs, mounts the overlay there, and hands a detached copy back. Nothing is visible on the host.
+A short-lived child with its own mount namespace attaches the mounts there and hands a detached
+result back. Nothing is visible on the host.
 """
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import mount
 from .libc import syscall
@@ -15,13 +16,35 @@ from .namespace import CLONE_NEWNS, clone3
 
 def overlay(layers: Sequence[int], options: Sequence[mount.Option], attributes: int = 0) -> int:
     """A detached overlay of `layers` (bottom first; detached mounts or directories)."""
+    return _made_in_child(lambda: _build(layers, options, attributes))
+
+
+def part_of(mount_fd: int, part_fd: int) -> int:
+    """A detached copy of what `part_fd` (O_PATH) names inside the detached mount `mount_fd`, which
+    may be gone afterwards: before 6.15 only what is attached somewhere can be copied."""
+    try:
+        return mount.open_tree("", directory_fd=part_fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return _made_in_child(lambda: _attached_part(mount_fd, part_fd))
+
+
+def _attached_part(mount_fd: int, part_fd: int) -> int:
+    mount.mount_setattr("/", propagation=mount.MS_PRIVATE, recursive=True)
+    mount.move_mount(mount_fd, "/")
+    return mount.open_tree("", directory_fd=part_fd)
+
+
+def _made_in_child(make: Callable[[], int]) -> int:
+    """The descriptor that `make` returns in a child with a mount namespace of its own."""
     report_read, report_write = os.pipe()
     hold_read, hold_write = os.pipe()
     pid, pidfd = clone3(CLONE_NEWNS)
     if pid == 0:
         os.close(report_read)
         os.close(hold_write)
-        _serve(layers, options, attributes, report_write, hold_read)
+        _serve(make, report_write, hold_read)
     os.close(report_write)
     os.close(hold_read)
     try:
@@ -30,23 +53,17 @@ def overlay(layers: Sequence[int], options: Sequence[mount.Option], attributes: 
         if kind == "fd":
             return syscall("pidfd_getfd", pidfd, int(text), 0)
         code, _, message = text.partition(" ")
-        raise OSError(int(code or errno.ECHILD), message or "the overlay helper died")
+        raise OSError(int(code or errno.ECHILD), message or "the mount helper died")
     finally:
         os.close(hold_write)
         os.close(pidfd)
         os.waitpid(pid, 0)
 
 
-def _serve(
-    layers: Sequence[int],
-    options: Sequence[mount.Option],
-    attributes: int,
-    report: int,
-    hold: int,
-) -> None:
+def _serve(make: Callable[[], int], report: int, hold: int) -> None:
     """The child: report the descriptor's number, keep it open until the parent has taken it."""
     try:
-        fd = _build(layers, options, attributes)
+        fd = make()
         os.write(report, b"fd %d" % fd)
     except OSError as error:
         os.write(report, f"error {error.errno} {error.strerror}".encode(errors="replace"))

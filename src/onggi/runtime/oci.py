@@ -247,6 +247,8 @@ def _mount(item: Reader, directory: str) -> PlanMount:
         kind, source = "bind", os.path.join(directory, source)
     if not kind:
         raise item.error("type", "is missing")
+    if kind == "detached":
+        raise item.error("type", "is no file system")
     if kind == "cgroup2":
         kind = "cgroup"
     return PlanMount(os.path.normpath("/" + target.lstrip("/")), kind, source, options)

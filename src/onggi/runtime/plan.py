@@ -38,7 +38,8 @@ class Namespace(NamedTuple):
 
 class PlanMount(NamedTuple):
     """One mount, in the order in which they are made. `kind` is a file system type, "bind" (with a
-    host `source`: a directory or any file) or "cgroup". `options` are OCI's and mount(8)'s words;
+    host `source`: a directory or any file), "detached" (`source` is the number of a descriptor that
+    the child inherits) or "cgroup". `options` are OCI's and mount(8)'s words;
     see `parse_options`. A missing target is made."""
 
     target: str

@@ -129,7 +129,9 @@ def open_sources(mounts: tuple[PlanMount, ...]) -> dict[int, int]:
     propagation untouched."""
     sources = {}
     for index, wanted in enumerate(mounts):
-        if wanted.kind == "bind":
+        if wanted.kind == "detached":
+            sources[index] = int(wanted.source)
+        elif wanted.kind == "bind":
             recursive = "rbind" in wanted.options
             try:
                 sources[index] = mount.open_tree(wanted.source, recursive=recursive)
@@ -219,7 +221,7 @@ def _mount(
     options = parse_options(wanted.options)
     if wanted.target == "/":
         raise InvalidInput("invalid mount target '/': it is the root filesystem")
-    if wanted.kind == "bind":
+    if wanted.kind in ("bind", "detached"):
         _attach_bind(tree, wanted, source, options)
     elif wanted.kind == "cgroup":
         if cgroup is not None:

@@ -8,7 +8,7 @@ from ...errors import InvalidInput, OnggiError
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
 from ...units import parse_size
-from .. import environment, limits, mounts
+from .. import buildloans, environment, limits, mounts
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
 from ..session import CommandError, Session, client_side, refusal, working_directory
@@ -74,6 +74,9 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         ),
         extra_hosts=tuple(limits.parse_extra_host(text_) for text_ in values.many("add-host")),
         shm_bytes=parse_size(values.text("shm-size") or "0") or 64 << 20,
+        secrets=buildloans.secrets(values.many("secret"), working_directory(), session.environ),
+        agents=buildloans.agents(values.many("ssh"), working_directory(), session.environ),
+        allowed=buildloans.entitlements(values.many("allow")),
     )
 
 
@@ -147,6 +150,8 @@ BUILD = Command(
     flags=flag_table(
         """
       --add-host list            Add a custom host-to-IP mapping ("host:ip")
+      --allow list               Allow extra privileged entitlement (e.g., "network.host",
+                                 "security.insecure")
       --build-arg list           Set build-time variables
       --disable-content-trust    Skip image verification (default true)
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
@@ -163,17 +168,21 @@ BUILD = Command(
   -q, --quiet                    Suppress the build output and print image ID on success
       --rm                       Remove intermediate containers after a successful build (default
                                  true)
+      --secret list              Secret to expose to the build (format:
+                                 "id=mysecret[,src=/local/secret]")
       --shm-size bytes           Size of "/dev/shm"
+      --ssh list                 SSH agent socket to expose to the build (format:
+                                 "default|<id>[=<socket>]")
   -t, --tag list                 Name and optionally a tag in the "name:tag" format
       --target string            Set the target build stage to build.
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "allow:list annotation:list attest:list build-context:list builder:string "
+        "annotation:list attest:list build-context:list builder:string "
         "cache-from:strings cache-to:list call:string cgroup-parent:string check compress "
         "cpu-period:int cpu-quota:int c/cpu-shares:int cpuset-cpus:string cpuset-mems:string "
         "isolation:string load m/memory:bytes memory-swap:bytes metadata-file:string "
-        "no-cache-filter:list o/output:list provenance:string push sbom:string secret:list "
-        "security-opt:strings squash ssh:list ulimit:ulimit",
+        "no-cache-filter:list o/output:list provenance:string push sbom:string "
+        "security-opt:strings squash ulimit:ulimit",
     ),
     least=1,
     most=1,

@@ -1,0 +1,229 @@
+"""Cache mounts: directories that outlive the build, under ROOT/buildcache-mounts.
+
+Owns their names (a hash of the id, so that no id is a path: SECURITY D1), their locks and their
+removal. `shared` takes the directory beside other builds, `locked` waits until it is alone,
+`private` takes another one meanwhile.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ..linux import mount as kernel
+from ..linux import safefs
+from ..store.durable import make_directory
+from ..store.store import Store
+from .graph import RunMount, canonical
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_COPIES = 1000
+Seed = Callable[[int], None]
+
+
+class CacheDirectory(NamedTuple):
+    """One directory as `builder du` shows it."""
+
+    name: str
+    id: str
+    size_bytes: int
+    last_used_ns: int
+    in_use: bool
+
+
+class CacheMounts:
+    """`waits` is told an id whose lock another build holds."""
+
+    def __init__(self, store: Store, waits: Callable[[str], None] = lambda id_: None) -> None:
+        self._top = f"{store.root}/buildcache-mounts"
+        self._waits = waits
+
+    @contextmanager
+    def opened(self, wanted: RunMount, seed: Seed | None) -> Iterator[int]:
+        """A detached mount of the directory, locked as its sharing says while the block lasts. The
+        descriptor becomes the caller's."""
+        make_directory(self._top)
+        top = os.open(self._top, _DIRECTORY)
+        try:
+            lock, name = self._locked(top, wanted)
+            try:
+                yield self._mounted(top, name, wanted, seed)
+                os.utime(lock)
+            finally:
+                os.close(lock)
+        finally:
+            os.close(top)
+
+    def _locked(self, top: int, wanted: RunMount) -> tuple[int, str]:
+        base = directory_name(wanted)
+        if wanted.sharing != "private":
+            how = fcntl.LOCK_SH if wanted.sharing == "shared" else fcntl.LOCK_EX
+            return self._lock(top, base, how, wanted.id), base
+        for number in range(_MAX_COPIES):
+            name = f"{base}.{number}" if number else base
+            lock = self._try_lock(top, name, fcntl.LOCK_EX)
+            if lock is not None:
+                return lock, name
+        raise AssertionError("a thousand builds at once hold this cache")
+
+    def _lock(self, top: int, name: str, how: int, id_: str) -> int:
+        lock = self._try_lock(top, name, how)
+        if lock is not None:
+            return lock
+        self._waits(id_)
+        while True:
+            lock = _open_lock(top, name)
+            fcntl.flock(lock, how)
+            if _is_current(top, name, lock):
+                return lock
+            os.close(lock)  # removed by a prune meanwhile
+
+    def _try_lock(self, top: int, name: str, how: int) -> int | None:
+        while True:
+            lock = _open_lock(top, name)
+            try:
+                fcntl.flock(lock, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                return None
+            if _is_current(top, name, lock):
+                return lock
+            os.close(lock)
+
+    def _mounted(self, top: int, name: str, wanted: RunMount, seed: Seed | None) -> int:
+        try:
+            directory = os.open(name, _DIRECTORY, dir_fd=top)
+        except FileNotFoundError:
+            directory = self._made(top, name, wanted, seed)
+        try:
+            fd = kernel.open_tree("", directory_fd=directory)
+            kernel.mount_setattr(fd, set_attributes=kernel.NODEV)
+            return fd
+        finally:
+            os.close(directory)
+
+    def _made(self, top: int, name: str, wanted: RunMount, seed: Seed | None) -> int:
+        """A new directory appears whole, under a temporary name until then: two builds that share
+        it may both make one, and the first one stays."""
+        temporary = f"{name}.new.{os.urandom(6).hex()}"
+        os.mkdir(temporary, 0o700, dir_fd=top)
+        try:
+            directory = os.open(temporary, _DIRECTORY, dir_fd=top)
+            try:
+                if seed is not None:
+                    seed(directory)
+                else:
+                    os.fchown(directory, wanted.uid, wanted.gid)
+                    os.fchmod(directory, wanted.mode)
+                _write_note(top, name, wanted.id)
+            finally:
+                os.close(directory)
+            try:
+                os.rename(temporary, name, src_dir_fd=top, dst_dir_fd=top)
+            except OSError:
+                if not os.path.isdir(f"{self._top}/{name}"):
+                    raise
+        finally:
+            safefs.remove_tree(top, temporary)
+        return os.open(name, _DIRECTORY, dir_fd=top)
+
+    # -- looking and removing
+
+    def list(self) -> list[CacheDirectory]:
+        """Least recently used first."""
+        try:
+            top = os.open(self._top, _DIRECTORY)
+        except FileNotFoundError:
+            return []
+        try:
+            found = [_described(top, n) for n in os.listdir(top) if n.endswith(".lock")]
+        finally:
+            os.close(top)
+        return sorted(found, key=lambda item: (item.last_used_ns, item.name))
+
+    def remove(self, name: str) -> bool:
+        """Delete a directory that no build uses; whether it did."""
+        top = os.open(self._top, _DIRECTORY)
+        try:
+            lock = self._try_lock(top, name, fcntl.LOCK_EX)
+            if lock is None:
+                return False
+            try:
+                for left in (name, f"{name}.id", f"{name}.lock"):
+                    safefs.remove_tree(top, left)
+            finally:
+                os.close(lock)
+            return True
+        finally:
+            os.close(top)
+
+
+def directory_name(wanted: RunMount) -> str:
+    """Different seeds and owners are different caches, as with docker."""
+    parts = [wanted.id, wanted.seed] if wanted.seed else [wanted.id]
+    return hashlib.sha256(canonical(parts)).hexdigest()
+
+
+def _open_lock(top: int, name: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(f"{name}.lock", flags, 0o600, dir_fd=top)
+
+
+def _is_current(top: int, name: str, lock: int) -> bool:
+    try:
+        now = os.stat(f"{name}.lock", dir_fd=top, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    held = os.fstat(lock)
+    return (now.st_dev, now.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _write_note(top: int, name: str, id_: str) -> None:
+    """The id in words, for people."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(f"{name}.id", flags, 0o600, dir_fd=top)
+    try:
+        os.write(fd, os.fsencode(id_)[:4096])
+    finally:
+        os.close(fd)
+
+
+def _described(top: int, lock_name: str) -> CacheDirectory:
+    name = lock_name.removesuffix(".lock")
+    lock = _open_lock(top, name)
+    try:
+        used_ns = os.fstat(lock).st_mtime_ns
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            in_use = False
+        except BlockingIOError:
+            in_use = True
+    finally:
+        os.close(lock)
+    try:
+        with open(os.open(f"{name}.id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=top), "rb") as file:
+            id_ = os.fsdecode(file.read(4096))
+    except FileNotFoundError:
+        id_ = ""
+    return CacheDirectory(name, id_, _size(top, name), used_ns, in_use)
+
+
+def _size(parent: int, name: str) -> int:
+    """Bytes on disk; what vanishes meanwhile counts nothing."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError:
+        return 0
+    total = 0
+    try:
+        for _, directories, files, here in os.fwalk(".", dir_fd=fd, follow_symlinks=False):
+            for item in (*directories, *files):
+                try:
+                    total += os.stat(item, dir_fd=here, follow_symlinks=False).st_blocks * 512
+                except FileNotFoundError:
+                    continue
+    finally:
+        os.close(fd)
+    return total
