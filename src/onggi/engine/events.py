@@ -34,7 +34,7 @@ class Events:
         message["time"], message["timeNano"] = now // 1_000_000_000, now
         line = json.dumps(message, separators=(",", ":"), ensure_ascii=False) + "\n"
         try:
-            self._append(line.encode("utf-8", "surrogateescape"))
+            self._append(line.encode("utf-8", "replace"))
         except OSError:
             pass  # a full disk or a foreign file there loses the event, never the command
 
