@@ -26,6 +26,7 @@ CLONE_NEWIPC = 0x8000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+CLONE_PARENT = 0x8000
 _CLONE_PIDFD = 0x1000
 _CLONE_INTO_CGROUP = 0x200000000
 _SIGCHLD = 17
@@ -69,7 +70,8 @@ def clone3(flags: int = 0, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     flags |= _CLONE_PIDFD
     if cgroup_fd is not None:
         flags |= _CLONE_INTO_CGROUP
-    arguments = pack("=11Q", flags, address(pidfd), 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup_fd or 0)
+    signal = 0 if flags & CLONE_PARENT else _SIGCHLD  # a sibling has the signal of its maker
+    arguments = pack("=11Q", flags, address(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, cgroup_fd or 0)
     before_fork()
     pid, code = syscall_once_gil("clone3", arguments, _CLONE_ARGS_SIZE)
     if pid == 0:

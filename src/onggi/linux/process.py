@@ -13,6 +13,7 @@ from .libc import address, buffer, syscall
 PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_KEEPCAPS = 1, 3, 4, 8
 PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 15, 36, 38
 _CLOSE_RANGE_CLOEXEC = 4
+_IOPRIO_WHO_PROCESS = 1
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
@@ -23,6 +24,11 @@ def pidfd_open(pid: int) -> int:
 def pidfd_send_signal(pidfd: int, signal_number: int) -> None:
     """Raises ProcessLookupError when the process is gone."""
     syscall("pidfd_send_signal", pidfd, signal_number, None, 0)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A copy of another process's descriptor."""
+    return syscall("pidfd_getfd", pidfd, number, 0)
 
 
 def pidfd_alive(pidfd: int) -> bool:
@@ -124,6 +130,23 @@ def set_title(title: str) -> None:
     line = buffer(raw[: end - start - 1].ljust(end - start, b"\0"))
     here, there = (pack("=QQ", at, end - start) for at in (address(line), start))
     syscall("process_vm_writev", os.getpid(), here, 1, there, 1, 0)
+
+
+def set_scheduler(
+    policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
+) -> None:
+    """sched_setattr(2) on ourselves; the last three are nanoseconds of SCHED_DEADLINE."""
+    size = 48
+    attributes = pack("=IIQiIQQQ", size, policy, flags, nice, priority, runtime, deadline, period)
+    syscall("sched_setattr", 0, attributes, 0)
+
+
+def set_io_priority(io_class: int, level: int) -> None:
+    syscall("ioprio_set", _IOPRIO_WHO_PROCESS, 0, io_class << 13 | level)
+
+
+def set_personality(domain: int) -> None:
+    syscall("personality", domain)
 
 
 def close_range_cloexec(first: int) -> None:

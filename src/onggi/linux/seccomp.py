@@ -12,20 +12,22 @@ from . import libc
 from .capability import mask_of
 
 _SET_MODE_FILTER = 1
+NEW_LISTENER = 0x8
 _INSTRUCTION_SIZE = 8
 _MAX_BYTES = 4096 * _INSTRUCTION_SIZE
 _SOURCES = ("bpf", "seccomp_compiler", "seccomp_default", "seccomp_profile", "syscall_tables")
 
 
-def load(program: bytes) -> None:
-    """Filter the calling thread and its children for good.
+def load(program: bytes, flags: int = 0) -> int:
+    """Filter the calling thread and its children for good. With NEW_LISTENER among the flags,
+    returns the descriptor that answers SCMP_ACT_NOTIFY.
 
     Needs CAP_SYS_ADMIN in the user namespace, or no_new_privs; the caller has one thread.
     """
     code = libc.buffer(program)
     # struct sock_fprog: the number of instructions, and where they are
     description = pack("@HP", len(program) // _INSTRUCTION_SIZE, libc.address(code))
-    libc.syscall("seccomp", _SET_MODE_FILTER, 0, description)
+    return libc.syscall("seccomp", _SET_MODE_FILTER, flags, description)
 
 
 def cached_program(directory: str, profile_json: str, capabilities: frozenset[str]) -> bytes:

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
 from ..linux import capability, process, rlimit, safefs, seccomp
-from . import command, identity
-from .plan import ProcessPlan
+from . import command, handshake, identity
+from .plan import ProcessPlan, Scheduling
 from .stdio import Ends
 
 _EVERY_SIGNAL = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
@@ -34,10 +34,16 @@ class Ready:
         self.env = env
         self.ends = ends
 
-    def execute(self) -> NoReturn:
+    def execute(self, end: handshake.ChildEnd) -> NoReturn:
         """Session, terminal, descriptors, filter, execve."""
-        attach(self.ends)
-        load_filter(self.plan)
+        attach(self.ends, self.plan.preserve_fds)
+        if self.plan.listener is None:
+            load_filter(self.plan)
+        else:  # the parent must take the listener first: under the filter anything may wait for it
+            flags = self.plan.seccomp_flags | seccomp.NEW_LISTENER
+            fd = seccomp.load(self.plan.seccomp_program, flags)
+            end.tell(handshake.LISTENER + b"%d" % fd)
+            end.wait(handshake.TAKEN)
         try:
             os.execve(self.path, self.plan.args, self.env)  # noqa: S606
         except OSError as error:
@@ -53,11 +59,11 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def set_oom_score(adjustment: int | None) -> None:
+def set_oom_score(adjustment: int | None, pid: int | str = "self") -> None:
     """Through the host's /proc, so before pivot_root. Lowering it may be refused: best effort."""
     if adjustment is None:
         return
-    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, str(adjustment).encode())
     except PermissionError:
@@ -66,8 +72,38 @@ def set_oom_score(adjustment: int | None) -> None:
         os.close(fd)
 
 
+def take_root() -> None:
+    """Be root of the user namespace that we are in. A namespace without a root, or one that may
+    not set groups, leaves us what we are."""
+    try:
+        os.setgroups(())
+    except PermissionError:
+        pass
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    process.set_dumpable(False)
+
+
+def schedule(wanted: Scheduling) -> None:
+    """Before the capabilities go that this needs."""
+    if wanted.processors:
+        os.sched_setaffinity(0, wanted.processors)
+    if wanted.policy is not None:
+        process.set_scheduler(*wanted.policy)
+    if wanted.io_priority is not None:
+        process.set_io_priority(*wanted.io_priority)
+    if wanted.personality is not None:
+        process.set_personality(wanted.personality)
+
+
 def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
     """Everything that may still fail with a message; the process is the user's afterwards."""
+    if plan.scheduling is not None:
+        schedule(plan.scheduling)
     who = look_up(plan, root_fd)
     env = environment(plan, who.home)
     rlimit.apply(rlimit.clamp(plan.rlimits)[0])
@@ -142,7 +178,7 @@ def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:
     wanted, present = plan.capabilities, capability.held()
     bounding = wanted.bounding & present
     capability.drop_bounding(bounding)
-    os.setgroups(who.groups)
+    set_groups(who)
     os.setresgid(who.gid, who.gid, who.gid)
     process.set_keep_capabilities(True)
     os.setresuid(who.uid, who.uid, who.uid)
@@ -158,6 +194,15 @@ def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:
     capability.set_ambient(ambient)
 
 
+def set_groups(who: identity.Identity) -> None:
+    """A user namespace of an unprivileged user has no groups to set, only its own one."""
+    try:
+        os.setgroups(who.groups)
+    except PermissionError:
+        if set(who.groups) != {who.gid}:
+            raise
+
+
 def drop_set_up_rights(plan: ProcessPlan, uid: int) -> None:
     """For a process that stays and never executes: what execve would have done."""
     wanted, present = plan.capabilities, capability.held()
@@ -165,7 +210,7 @@ def drop_set_up_rights(plan: ProcessPlan, uid: int) -> None:
     capability.capset(keep, keep, wanted.inheritable & present)
 
 
-def attach(ends: Ends) -> None:
+def attach(ends: Ends, preserve_fds: int = 0) -> None:
     """A session of its own, the terminal, and descriptors 0, 1 and 2; the rest closes at execve."""
     os.setsid()
     for number, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
@@ -175,9 +220,11 @@ def attach(ends: Ends) -> None:
             fcntl.fcntl(number, fcntl.F_SETFD, 0)
     if ends.is_terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    process.close_range_cloexec(3)
+    for fd in range(3, 3 + preserve_fds):
+        fcntl.fcntl(fd, fcntl.F_SETFD, 0)
+    process.close_range_cloexec(3 + preserve_fds)
 
 
 def load_filter(plan: ProcessPlan) -> None:
     if plan.seccomp_program:
-        seccomp.load(plan.seccomp_program)
+        seccomp.load(plan.seccomp_program, plan.seccomp_flags)

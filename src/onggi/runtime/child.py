@@ -8,8 +8,10 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
+from ..errors import InvalidInput
 from ..linux import process
 from . import become, handshake
+from .plan import Listener, ProcessPlan
 from .stdio import Streams
 
 
@@ -48,6 +50,18 @@ def run(
         os._exit(1)
 
 
+def preserved(plan: ProcessPlan) -> range:
+    """The caller's descriptors that the command gets. Raises InvalidInput when one is not open."""
+    numbers = range(3, 3 + plan.preserve_fds)
+    for fd in numbers:
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            text = f"cannot preserve descriptor {fd}: it is not open"
+            raise InvalidInput(text) from error
+    return numbers
+
+
 def close_others(keep: set[int]) -> None:
     """Close everything but the standard streams and `keep`: the child may wait for long, and must
     not hold the parent's locks, sockets or databases meanwhile."""
@@ -63,6 +77,19 @@ def started(pid: int, pid_start: int, pidfd: int, streams: Streams) -> Started:
         pid, pid_start, pidfd,
         streams.stdin_fd, streams.stdout_fd, streams.stderr_fd, streams.pty_fd,
     )  # fmt: skip
+
+
+def hand_over(wanted: Listener | None, pid: int, pidfd: int) -> Callable[[int], None] | None:
+    """What to do with the seccomp listener that a process tells."""
+    if wanted is None:
+        return None
+
+    def act(number: int) -> None:
+        from . import listener
+
+        listener.hand_over(wanted, pid, pidfd, number)
+
+    return act
 
 
 def reap(pid: int, pidfd: int) -> None:

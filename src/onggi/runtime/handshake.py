@@ -1,12 +1,22 @@
 """What a process that is being set up and its parent say to each other.
 
     parent                                child
-      |  GO: cgroup joined, network there   |   (meanwhile: mounts)
+      |  MAPPED: in a user namespace only   |
+      | ----------------------------------> |   mounts
+      |                              BUILT  |
+      | <---------------------------------- |   where hooks run before pivot_root: it waits
+      |  PIVOT                              |
+      | ----------------------------------> |
+      |  GO: cgroup joined, network there   |   (elsewhere, meanwhile: mounts)
       | ----------------------------------> |   cgroup namespace, user, capabilities
       |                              READY  |
       | <---------------------------------- |   an OCI "created" container waits here
       |  START                              |
-      | ----------------------------------> |   seccomp filter, execve
+      | ----------------------------------> |   seccomp filter
+      |                 LISTENER descriptor |
+      | <---------------------------------- |   where the filter has a listener: it waits
+      |  TAKEN                              |
+      | ----------------------------------> |   execve
       |           end of file: it executes  |
       | <---------------------------------- |
 
@@ -15,6 +25,7 @@ parent is an end of file to the child, which then exits.
 """
 
 import os
+from collections.abc import Callable
 
 from ..errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidInput, OnggiError
 
@@ -24,6 +35,7 @@ CREATE_PREFIX = (
 )
 EXEC_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 GO, START, READY, ERROR = b"G", b"S", b"R", b"E"
+MAPPED, BUILT, PIVOT, LISTENER, TAKEN = b"M", b"B", b"P", b"L", b"T"
 _KINDS: dict[str, type[OnggiError]] = {
     "not-found": CommandNotFound,
     "not-executable": CommandNotExecutable,
@@ -76,17 +88,22 @@ class ParentEnd:
         except BrokenPipeError:
             pass
 
-    def expect_ready(self) -> None:
-        """Raises what the child reports instead."""
+    def expect(self, word: bytes) -> None:
+        """READY or BUILT; raises what the child reports instead."""
         message = os.read(self._report, _MAX_MESSAGE)
-        if message[:1] != READY:
+        if message[:1] != word:
             raise unpack_error(message, self._prefix)
 
-    def expect_exec(self) -> None:
-        """Returns when the process executes its command; raises what the child reports instead."""
+    def expect_exec(self, on_listener: Callable[[int], None] | None = None) -> None:
+        """Returns when the process executes its command; raises what the child reports instead.
+        `on_listener` gets the number of a seccomp listener in the process that waits meanwhile."""
         message = os.read(self._report, _MAX_MESSAGE)
         if message[:1] == READY:
             message = message[1:] or os.read(self._report, _MAX_MESSAGE)
+        if message[:1] == LISTENER and on_listener is not None:
+            on_listener(int(message[1:]))
+            self.tell(TAKEN)
+            message = os.read(self._report, _MAX_MESSAGE)
         if message:
             raise unpack_error(message, self._prefix)
 

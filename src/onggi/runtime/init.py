@@ -8,31 +8,41 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..errors import Conflict, OnggiError
+from ..errors import OnggiError
 from ..linux import mount, namespace, process
 from ..linux.cgroup import Cgroup
-from . import become, child, guard, handshake, reaper, rootfs
-from .child import Started
-from .plan import InitPlan, Namespace
+from . import become, child, cloning, guard, handshake, reaper, rootfs
+from .child import Started, Step
+from .plan import Hook, InitPlan, Listener
 from .stdio import Streams
+
+RunHooks = Callable[[str, tuple[Hook, ...], str], None]
 
 
 class Created:
     """A container whose command has not been executed yet. `streams` are the caller's ends."""
 
-    def __init__(self, pid: int, pidfd: int, streams: Streams, parent: handshake.ParentEnd) -> None:
+    def __init__(
+        self,
+        pid: int,
+        pidfd: int,
+        streams: Streams,
+        parent: handshake.ParentEnd,
+        listener: Listener | None = None,
+    ) -> None:
         self.pid = pid
         self.pid_start = process.start_time(pid) or 0
         self.pidfd = pidfd
         self.streams = streams
         self._parent = parent
+        self._listener = listener
 
     def start(self) -> Started:
         """Execute the command. Raises CommandNotFound, CommandNotExecutable or OnggiError after
         having unwound everything."""
         try:
             self._parent.tell(handshake.START)
-            self._parent.expect_exec()
+            self._parent.expect_exec(child.hand_over(self._listener, self.pid, self.pidfd))
         except BaseException:
             self.abort()
             raise
@@ -60,48 +70,49 @@ def spawn(
     *,
     cgroup: Cgroup | None = None,
     prepare: Callable[[int], None] | None = None,
+    before_pivot: Callable[[int], None] | None = None,
     fifos: tuple[int, int] | None = None,
 ) -> Created:
     """Make the container, up to but not including its command.
 
     `prepare(pid)` runs in the parent when the namespaces exist and before the command can run: the
-    place to bring a network in. `fifos` are descriptors (open for reading and writing) over which
-    another program will say START and hear the outcome, for `create` and `start` apart.
+    place to bring a network in. `before_pivot(pid)` runs when the mounts are there and the root is
+    still the host's. `fifos` are descriptors (open for reading and writing) over which another
+    program will say START and hear the outcome, for `create` and `start` apart.
     Raises OnggiError, CommandNotFound and CommandNotExecutable included, and leaves nothing then.
     """
-    streams = Streams(plan.process)
-    parent, end = handshake.pair(handshake.CREATE_PREFIX)
-    joined: list[tuple[str, int]] = []
-    layers: list[int] = []
+    birth = _Birth(plan, cgroup, before_pivot is not None, fifos)
+    parent = birth.parent
     try:
-        plan, layers = rootfs.mount_from_devices(plan)
-        if plan.process.tty:
-            streams.open_new_terminal(plan)
-        else:
-            streams.open_pipes()
-        joined = [(n.kind, open_namespace(n)) for n in plan.namespaces if not n.is_new]
-        pid, pidfd = _clone(plan, cgroup, dict(joined))
+        birth.open()
+        pid, pidfd = cloning.clone(birth.plan, cgroup, birth.joined)
         if pid == 0:
-            lent = (int(wanted.source) for wanted in plan.mounts if wanted.kind == "detached")
-            keep = (*streams.child_side, *(fd for _, fd in joined), *layers, *(fifos or ()), *lent)
-            child.run(
-                lambda step: _child(step, plan, cgroup, streams, joined, end, fifos), end, keep
-            )
+            child.run(birth.run_child, birth.end, birth.kept())
     except BaseException:
         parent.close()
-        streams.close()
+        birth.streams.close()
         raise
     finally:
-        for fd in (end.go, end.report, *(fd for _, fd in joined), *layers):
-            os.close(fd)
-        streams.close_child_side()
-    created = Created(pid, pidfd, streams, parent)
+        birth.close()
+    created = Created(pid, pidfd, birth.streams, parent, plan.process.listener)
     try:
-        _bring_up(pid, parent, cgroup, prepare)
+        if birth.plan.uid_map:
+            _admit(birth.plan, pid, parent)
+        _bring_up(pid, parent, cgroup, prepare, before_pivot)
     except BaseException as error:
         _unwind(created, parent, error)
         raise
     return created
+
+
+def _admit(plan: InitPlan, pid: int, parent: handshake.ParentEnd) -> None:
+    """Into its user namespace: the ids, and what only the host's root may set."""
+    from ..linux import idmap
+
+    if cloning.makes(plan, "user"):
+        idmap.write_maps(pid, plan.uid_map, plan.gid_map)
+    become.set_oom_score(plan.process.oom_score_adj, pid)
+    parent.tell(handshake.MAPPED)
 
 
 def _bring_up(
@@ -109,14 +120,19 @@ def _bring_up(
     parent: handshake.ParentEnd,
     cgroup: Cgroup | None,
     prepare: Callable[[int], None] | None,
+    before_pivot: Callable[[int], None] | None,
 ) -> None:
     """The parent's part, while the child mounts."""
     if cgroup is not None and cgroup.version != 2:
         cgroup.add(pid)
     if prepare is not None:
         prepare(pid)
+    if before_pivot is not None:
+        parent.expect(handshake.BUILT)
+        before_pivot(pid)
+        parent.tell(handshake.PIVOT)
     parent.tell(handshake.GO)
-    parent.expect_ready()
+    parent.expect(handshake.READY)
 
 
 def _unwind(created: Created, parent: handshake.ParentEnd, error: BaseException) -> None:
@@ -128,98 +144,120 @@ def _unwind(created: Created, parent: handshake.ParentEnd, error: BaseException)
         raise reason from error
 
 
-def open_namespace(wanted: Namespace) -> int:
-    """A descriptor of an existing namespace. Raises Conflict when its process is gone (B18)."""
-    if not wanted.pid:
-        return os.open(wanted.path, os.O_RDONLY | os.O_CLOEXEC)
-    pidfd = process.open_process(wanted.pid, wanted.pid_start)
-    if pidfd is None:
-        raise Conflict(f"cannot join the {wanted.kind} namespace: its container is not running")
-    try:
-        path = f"/proc/{wanted.pid}/ns/{namespace.PROC_NAMES[wanted.kind]}"
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        if process.pidfd_alive(pidfd):
-            return fd
-        os.close(fd)
-        raise Conflict(f"cannot join the {wanted.kind} namespace: its container is not running")
-    finally:
-        os.close(pidfd)
+class _Birth:
+    """One container on its way: what the parent opens for the child, and the child's steps."""
+
+    def __init__(
+        self, plan: InitPlan, cgroup: Cgroup | None, waits: bool, fifos: tuple[int, int] | None
+    ) -> None:
+        self.plan = plan
+        self.streams = Streams(plan.process)
+        self.parent, self.end = handshake.pair(handshake.CREATE_PREFIX)
+        self.joined = cloning.Joined({})
+        self._cgroup = cgroup
+        self._waits = waits
+        self._run_hooks: RunHooks | None = None
+        self._fifos = fifos
+        self._layers: list[int] = []
+        self._parts = rootfs.Parts()
+
+    def open(self) -> None:
+        """What must be opened on the host, before there is a child."""
+        self.joined = cloning.open_namespaces(self.plan)
+        self.plan = plan = cloning.with_maps(self.plan, self.joined)
+        if plan.uid_map or any(wanted.is_mapped for wanted in plan.mounts):
+            from . import mapped
+
+            self._parts = mapped.gather(plan, self.joined.fds.get("user", -1))
+            self.streams.owner = cloning.owner(plan.uid_map, plan.gid_map)
+        else:
+            self.plan, self._layers = rootfs.mount_from_devices(plan)
+        if plan.hooks is not None:
+            from .hooks import run_inside
+
+            self._run_hooks = run_inside
+        if plan.process.tty:
+            self.streams.open_new_terminal(plan)
+        else:
+            self.streams.open_pipes()
+
+    def kept(self) -> tuple[int, ...]:
+        return (
+            *self.streams.child_side, *self.joined.fds.values(), *self._layers,
+            *self._parts.fds(), *child.preserved(self.plan.process), *(self._fifos or ()),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """The child's side, in the parent."""
+        for fd in (self.end.go, self.end.report, *self._layers, *self._parts.fds()):
+            os.close(fd)
+        self.joined.close()
+        self.streams.close_child_side()
+
+    def run_child(self, step: Step) -> NoReturn:
+        plan, end = self.plan, self.end
+        os.umask(0)  # the modes that are asked for are the modes that are made
+        if plan.uid_map:
+            step.name = "enter the user namespace"
+            end.wait(handshake.MAPPED)
+            become.take_root()
+        step.name = "join namespaces"
+        cloning.join_rest(plan, self.joined)
+        if not plan.uid_map:
+            step.name = "set the OOM score"
+            become.set_oom_score(plan.process.oom_score_adj)
+        if plan.init:
+            process.set_title(reaper.TITLE)
+        tree = self._build(step)
+        step.name = "pivot_root"
+        guard.seal()
+        os.fchdir(tree.root_fd)
+        mount.pivot_root_here()
+        if plan.propagation:
+            mount.mount_setattr(
+                tree.root_fd, propagation=plan.propagation, recursive=plan.propagation_recursive
+            )
+        ready = self._get_ready(step, tree)
+        step.name = "execute the command"
+        if plan.init:
+            reaper.fork_command(ready)
+        ready.execute(end)
+
+    def _build(self, step: Step) -> rootfs.Tree:
+        plan = self.plan
+        step.name = "set up the root filesystem"
+        tree = rootfs.build(plan, self._cgroup, self.streams, self._parts)
+        _finish_tree(step, plan, tree)
+        if self._waits:
+            step.name = "wait for the hooks"
+            self.end.tell(handshake.BUILT)
+            self.end.wait(handshake.PIVOT)
+        if plan.hooks and self._run_hooks:
+            step.name = "run createContainer hooks"
+            self._run_hooks("createContainer", plan.hooks.create_container, plan.hooks.state)
+        return tree
+
+    def _get_ready(self, step: Step, tree: rootfs.Tree) -> become.Ready:
+        """From the container's root to the moment before its command."""
+        plan, end = self.plan, self.end
+        step.name = "wait for the parent"
+        end.wait(handshake.GO)
+        step.name = "unshare the cgroup namespace"
+        if cloning.makes(plan, "cgroup"):
+            namespace.unshare(namespace.CLONE_NEWCGROUP)
+        step.name = "set up the process"
+        ready = become.prepare(plan.process, tree.root_fd, self.streams.ends)
+        end.tell(handshake.READY)
+        if self._fifos is not None:
+            end.go, end.report = self._fifos
+        end.wait(handshake.START)
+        if plan.hooks and self._run_hooks:
+            step.name = "run startContainer hooks"
+            self._run_hooks("startContainer", plan.hooks.start_container, plan.hooks.state)
+        return ready
 
 
-def _clone(plan: InitPlan, cgroup: Cgroup | None, joined: dict[str, int]) -> tuple[int, int]:
-    flags = namespace.CLONE_NEWNS
-    for wanted in plan.namespaces:
-        if wanted.is_new and wanted.kind != "cgroup":  # that one when the group is joined
-            flags |= namespace.FLAGS[wanted.kind]
-    cgroup_fd = cgroup.open_fd() if cgroup is not None else None
-    try:
-        return in_pid_namespace(
-            joined.get("pid"), lambda: namespace.clone3(flags, cgroup_fd=cgroup_fd)
-        )
-    finally:
-        if cgroup_fd is not None:
-            os.close(cgroup_fd)
-
-
-def in_pid_namespace(fd: int | None, make: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-    """Fork into another pid namespace (of a namespace file or a pidfd): joining one only counts for
-    children, so the parent joins, forks, and comes back."""
-    if fd is None:
-        return make()
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        namespace.setns(fd, namespace.CLONE_NEWPID)
-        pid, pidfd = make()
-        if pid:
-            namespace.setns(own, namespace.CLONE_NEWPID)
-        return pid, pidfd
-    finally:
-        os.close(own)
-
-
-def _child(
-    step: child.Step,
-    plan: InitPlan,
-    cgroup: Cgroup | None,
-    streams: Streams,
-    joined: list[tuple[str, int]],
-    end: handshake.ChildEnd,
-    fifos: tuple[int, int] | None,
-) -> NoReturn:
-    os.umask(0)  # the modes that are asked for are the modes that are made
-    step.name = "join namespaces"
-    for kind, fd in joined:
-        if kind != "pid":
-            namespace.setns(fd, namespace.FLAGS[kind])
-    step.name = "set the OOM score"
-    become.set_oom_score(plan.process.oom_score_adj)
-    if plan.init:
-        process.set_title(reaper.TITLE)
-    step.name = "set up the root filesystem"
-    tree = rootfs.build(plan, cgroup, streams.devpts_fd, streams.terminal_name)
-    _finish_tree(step, plan, tree)
-    step.name = "pivot_root"
-    guard.seal()
-    os.fchdir(tree.root_fd)
-    mount.pivot_root_here()
-    step.name = "wait for the parent"
-    end.wait(handshake.GO)
-    step.name = "unshare the cgroup namespace"
-    if any(wanted.is_new and wanted.kind == "cgroup" for wanted in plan.namespaces):
-        namespace.unshare(namespace.CLONE_NEWCGROUP)
-    step.name = "set up the process"
-    ready = become.prepare(plan.process, tree.root_fd, streams.ends)
-    end.tell(handshake.READY)
-    if fifos is not None:
-        end.go, end.report = fifos
-    end.wait(handshake.START)
-    step.name = "execute the command"
-    if plan.init:
-        reaper.fork_command(ready)
-    ready.execute()
-
-
-def _finish_tree(step: child.Step, plan: InitPlan, tree: rootfs.Tree) -> None:
+def _finish_tree(step: Step, plan: InitPlan, tree: rootfs.Tree) -> None:
     """What still needs a writable root and the host's rights."""
     step.name = "set names"
     _set_names(plan)

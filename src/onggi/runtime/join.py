@@ -12,7 +12,7 @@ from ..linux import namespace, process, safefs
 from ..linux.cgroup import Cgroup
 from . import become, child, guard, handshake, reaper
 from .child import Started
-from .init import in_pid_namespace
+from .cloning import in_pid_namespace
 from .plan import JoinPlan
 from .stdio import Streams
 
@@ -24,6 +24,8 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
     if target is None:
         raise Conflict("the container is not running")
     streams = Streams(plan.process)
+    if plan.owner != (0, 0):
+        streams.owner = plan.owner
     parent, end = handshake.pair(handshake.EXEC_PREFIX)
     try:
         if plan.process.tty:
@@ -34,7 +36,7 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
             streams.open_pipes()
         pid, pidfd = _clone(plan, cgroup, target)
         if pid == 0:
-            keep = (*streams.child_side, target)
+            keep = (*streams.child_side, target, *child.preserved(plan.process))
             child.run(lambda step: _child(step, plan, streams, end, target), end, keep)
     except BaseException:
         parent.close()
@@ -44,10 +46,11 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
         for fd in (end.go, end.report, target):
             os.close(fd)
         streams.close_child_side()
-    return _bring_up(pid, pidfd, parent, streams, cgroup)
+    return _bring_up(plan, pid, pidfd, parent, streams, cgroup)
 
 
 def _bring_up(
+    plan: JoinPlan,
     pid: int,
     pidfd: int,
     parent: handshake.ParentEnd,
@@ -59,7 +62,7 @@ def _bring_up(
         if cgroup is not None and cgroup.version != 2:
             cgroup.add(pid)
         parent.tell(handshake.GO + handshake.START)
-        parent.expect_exec()
+        parent.expect_exec(child.hand_over(plan.process.listener, pid, pidfd))
         return child.started(pid, process.start_time(pid) or 0, pidfd, streams)
     except BaseException as error:
         child.reap(pid, pidfd)
@@ -94,12 +97,17 @@ def _child(
     become.set_oom_score(plan.process.oom_score_adj)
     if plan.reap:
         process.set_title(reaper.TITLE)  # it stays to be seen by the container
+    wanted = plan.process.scheduling
+    if wanted is not None and wanted.first_processors:
+        os.sched_setaffinity(0, wanted.first_processors)
     step.name = "join the container's namespaces"
     guard.seal()
     flags = sum(namespace.FLAGS[kind] for kind in plan.namespaces if kind != "pid")
     # The cgroup comes before the cgroup namespace: it is the parent who moves us.
     end.wait(handshake.GO)
     namespace.setns(target, flags)
+    if "user" in plan.namespaces:
+        become.take_root()
     os.close(target)
     root_fd = safefs.openat2(-100, "/", safefs.O_PATH_DIRECTORY)
     step.name = "set up the process"
@@ -108,4 +116,4 @@ def _child(
     step.name = "execute the command"
     if plan.reap:
         reaper.fork_check(ready)
-    ready.execute()
+    ready.execute(end)

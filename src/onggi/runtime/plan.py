@@ -19,11 +19,30 @@ class BindRoot(NamedTuple):
     path: str
 
 
+class IdMap(NamedTuple):
+    """`size` ids of the container from `inner` on are, on the host, those from `outer` on."""
+
+    inner: int
+    outer: int
+    size: int
+
+
+Maps = tuple[IdMap, ...]
+
+
+def to_outer(maps: Maps, number: int) -> int | None:
+    """What an id of the container is on the host; None when it is not mapped."""
+    for inner, outer, size in maps:
+        if inner <= number < inner + size:
+            return outer + number - inner
+    return None
+
+
 class Namespace(NamedTuple):
     """A namespace of the container: a new one, or an existing one by path or by process.
 
-    `kind` has OCI's names: mount pid network ipc uts cgroup. A kind that is not listed is shared
-    with the caller. With `pid`, `pid_start` says which process of that number is meant.
+    `kind` has OCI's names: mount pid network ipc uts cgroup user time. A kind that is not listed is
+    shared with the caller. With `pid`, `pid_start` says which process of that number is meant.
     """
 
     kind: str
@@ -40,12 +59,19 @@ class PlanMount(NamedTuple):
     """One mount, in the order in which they are made. `kind` is a file system type, "bind" (with a
     host `source`: a directory or any file), "detached" (`source` is the number of a descriptor that
     the child inherits) or "cgroup". `options` are OCI's and mount(8)'s words;
-    see `parse_options`. A missing target is made."""
+    see `parse_options`. A missing target is made. With `idmap` among the options the mount shows
+    owners by its own maps, or by the container's when it has none."""
 
     target: str
     kind: str
     source: str = ""
     options: tuple[str, ...] = ()
+    uid_map: Maps = ()
+    gid_map: Maps = ()
+
+    @property
+    def is_mapped(self) -> bool:
+        return bool(self.uid_map) or "idmap" in self.options or "ridmap" in self.options
 
 
 class Device(NamedTuple):
@@ -75,6 +101,43 @@ class Capabilities(NamedTuple):
         return cls(mask, mask, mask)
 
 
+class Scheduling(NamedTuple):
+    """How the process is scheduled. `policy` is sched_setattr's numbers: policy, flags, nice,
+    priority, runtime, deadline, period; `io_priority` class and level."""
+
+    policy: tuple[int, int, int, int, int, int, int] | None = None
+    io_priority: tuple[int, int] | None = None
+    personality: int | None = None
+    first_processors: frozenset[int] = frozenset()  # before the control group is joined
+    processors: frozenset[int] = frozenset()
+
+
+class Listener(NamedTuple):
+    """Who decides the system calls that a filter leaves open: `path` is its socket, `state` the
+    container's state as JSON, where the "pid" is put in when it is known."""
+
+    path: str
+    metadata: str = ""
+    state: str = "{}"
+
+
+class Hook(NamedTuple):
+    """A program to run at one point of a container's life. `timeout_s` 0: as long as it takes."""
+
+    path: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    timeout_s: float = 0
+
+
+class InnerHooks(NamedTuple):
+    """The hooks that run inside the container, and the state they read, as JSON without a pid."""
+
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    state: str = "{}"
+
+
 class ProcessPlan(NamedTuple):
     """The part that a container's first process and an exec have in common.
 
@@ -100,6 +163,10 @@ class ProcessPlan(NamedTuple):
     columns: int = 0
     stdin: Stdio = "null"
     output: Stdio = "pipe"
+    preserve_fds: int = 0  # of the caller's descriptors, from 3 on
+    scheduling: Scheduling | None = None
+    listener: Listener | None = None
+    seccomp_flags: int = 0
 
 
 class InitPlan(NamedTuple):
@@ -119,6 +186,12 @@ class InitPlan(NamedTuple):
     volatile: bool = False  # the upper directory need not survive a crash of the host
     make_cwd: bool = True  # docker makes a missing working directory
     init: bool = False  # a reaper as process 1
+    uid_map: Maps = ()  # of a new user namespace
+    gid_map: Maps = ()
+    time_offsets: tuple[tuple[str, int, int], ...] = ()  # clock, seconds, nanoseconds
+    propagation: int = 0  # of the root mount, an MS_ bit; 0 is private
+    propagation_recursive: bool = False
+    hooks: InnerHooks | None = None
 
 
 class JoinPlan(NamedTuple):
@@ -128,6 +201,7 @@ class JoinPlan(NamedTuple):
     pid_start: int
     process: ProcessPlan
     namespaces: tuple[str, ...] = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+    owner: tuple[int, int] = (0, 0)  # what the container's root is on the host
     reap: bool = False  # a reaper above it that leaves nothing of it behind: health checks
 
 
@@ -185,6 +259,8 @@ class MountOptions(NamedTuple):
     propagation: int = 0
     propagation_recursive: bool = False
     bind_recursive: bool = False
+    copy_up: bool = False
+    clear_recursive: int = 0
     data: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -198,41 +274,65 @@ _ATTRIBUTES = {  # word: (attribute, clear instead of set); MOUNT_ATTR_* of linu
 _PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
 _IGNORED = frozenset(
     ("defaults", "async", "remount", "nofail", "_netdev", "z", "Z", "U", "copy", "nocopy",
-     "cached", "delegated", "consistent", "tmpcopyup", "notmpcopyup")
+     "cached", "delegated", "consistent", "notmpcopyup", "idmap", "ridmap")
 )  # fmt: skip
 FILE_SYSTEM_WORDS = frozenset(
-    (*_ATTRIBUTES, *_PROPAGATION, *(f"r{word}" for word in _PROPAGATION), "bind", "rbind")
+    (
+        *_ATTRIBUTES,
+        *(f"r{word}" for word in _ATTRIBUTES),
+        *_PROPAGATION,
+        *(f"r{word}" for word in _PROPAGATION),
+        "bind",
+        "rbind",
+        "idmap",
+        "ridmap",
+        "tmpcopyup",
+    )
 )
 
 
 def parse_options(words: tuple[str, ...]) -> MountOptions:
     """Sort the words of a mount. `rro`, `rnosuid`, ... act on the mounts below as well; `bind` and
     `rbind` say how a source is copied. Anything else is data for the file system."""
-    set_bits = clear_bits = recursive = propagation = 0
-    propagation_recursive = bind_recursive = False
+    here, below = [0, 0], [0, 0]  # bits to set, bits to clear
+    propagation = 0
+    propagation_recursive = False
     data: list[tuple[str, str | None]] = []
     for word in words:
         if word in _ATTRIBUTES:
-            bit, clear = _ATTRIBUTES[word]
-            set_bits, clear_bits = (
-                (set_bits & ~bit, clear_bits | bit)
-                if clear
-                else (set_bits | bit, clear_bits & ~bit)
-            )
-        elif word[:1] == "r" and word[1:] in _ATTRIBUTES and not _ATTRIBUTES[word[1:]][1]:
-            recursive |= _ATTRIBUTES[word[1:]][0]
+            _note(here, *_ATTRIBUTES[word])
+        elif word[:1] == "r" and word[1:] in _ATTRIBUTES:
+            _note(below, *_ATTRIBUTES[word[1:]])
         elif word.removeprefix("r") in _PROPAGATION:
             propagation = _PROPAGATION[word.removeprefix("r")]
             propagation_recursive = word[0] == "r"
-        elif word in ("bind", "rbind"):
-            bind_recursive = word == "rbind"
-        elif word and word not in _IGNORED:
+        elif word and word not in _IGNORED and word not in ("bind", "rbind", "tmpcopyup"):
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     return MountOptions(
-        set_bits, clear_bits, recursive, propagation, propagation_recursive, bind_recursive,
-        tuple(data),
+        here[0], here[1], below[0], propagation, propagation_recursive, "rbind" in words,
+        "tmpcopyup" in words, below[1], tuple(data),
     )  # fmt: skip
+
+
+def outer_ids(
+    data: tuple[tuple[str, str | None], ...], uid_map: Maps, gid_map: Maps
+) -> tuple[tuple[str, str | None], ...]:
+    """Options of a file system that is mounted on the host's side of a user namespace."""
+    maps = {"uid": uid_map, "gid": gid_map}
+    found = []
+    for key, value in data:
+        wanted = maps.get(key)
+        if wanted and value and value.isdigit():
+            value = str(to_outer(wanted, int(value)) or 0)
+        found.append((key, value))
+    return tuple(found)
+
+
+def _note(bits: list[int], bit: int, clear: bool) -> None:
+    """The last word about an attribute counts."""
+    bits[clear] |= bit
+    bits[not clear] &= ~bit
 
 
 _TMPFS_OPTIONS = frozenset(

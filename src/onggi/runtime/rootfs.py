@@ -8,6 +8,7 @@ A7). /proc, /sys and /dev must be directories of the image, never links.
 import errno
 import os
 import stat
+from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import mount, safefs
@@ -24,6 +25,7 @@ from .plan import (
     check_sysctl,
     parse_options,
 )
+from .stdio import Streams
 
 _SYSTEM_KINDS = frozenset(("proc", "sysfs", "devpts", "mqueue", "cgroup"))
 _PROC_BINDS = frozenset(  # what lxcfs and the like may replace
@@ -36,6 +38,20 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 class MountFailed(OSError):
     """An OSError of one mount, with the mount in its text."""
+
+
+class Parts(NamedTuple):
+    """What the parent made on the host because the child may not: descriptors, -1 for none."""
+
+    root: int = -1
+    dev: int = -1
+    mask: int = -1
+    sources: dict[int, int] = {}  # noqa: RUF012 - never mutated
+    binds_nodes: bool = False  # nobody may make device nodes: the host's are bound
+
+    def fds(self) -> tuple[int, ...]:
+        own = (self.root, self.dev, self.mask, *self.sources.values())
+        return tuple(fd for fd in own if fd >= 0)
 
 
 class Tree:
@@ -94,6 +110,16 @@ class Tree:
             if (path == target or path.startswith(target + "/")) and len(target) > len(best):
                 best = target
         return (self.pins[best] if best else None), path[len(best) :].strip("/")
+
+
+class Site(NamedTuple):
+    """What a single mount may need to know. `devpts_fd` is -1 unless the parent made terminals."""
+
+    tree: Tree
+    plan: InitPlan
+    cgroup: Cgroup | None
+    devpts_fd: int
+    parts: Parts
 
 
 def make_beneath(directory_fd: int, path: str, *, directory: bool) -> int:
@@ -167,16 +193,23 @@ def open_root(plan: InitPlan) -> int:
         fd = mount.open_tree(plan.root.path, recursive=True)
     else:
         fd = mount.mount_overlay(plan.root, volatile=plan.volatile)
-    mount.mount_setattr(fd, propagation=mount.MS_PRIVATE, recursive=True)
+    part_from_host(fd, plan)
     return fd
 
 
-def build(plan: InitPlan, cgroup: Cgroup | None, devpts_fd: int, terminal: str | None) -> Tree:
-    """The whole tree, attached over "/" but not yet the root; `devpts_fd` is -1 unless the parent
-    made the terminals, `terminal` the name of the console's."""
-    sources = open_sources(plan.mounts)
-    tree = Tree(open_root(plan))
-    mask = _mask_file_system()
+def part_from_host(fd: int, plan: InitPlan) -> None:
+    """A root that is to share mounts with the host stays its slave, any other is private."""
+    spreads = plan.propagation in (mount.MS_SHARED, mount.MS_SLAVE)
+    kind = mount.MS_SLAVE if spreads else mount.MS_PRIVATE
+    mount.mount_setattr(fd, propagation=kind, recursive=True)
+
+
+def build(plan: InitPlan, cgroup: Cgroup | None, streams: Streams, parts: Parts) -> Tree:
+    """The whole tree, attached over "/" but not yet the root. What `parts` has need not be made."""
+    sources = parts.sources or open_sources(plan.mounts)
+    tree = Tree(parts.root if parts.root >= 0 else open_root(plan))
+    mask = parts.mask if parts.mask >= 0 else mask_file_system(nodes=not parts.binds_nodes)
+    site = Site(tree, plan, cgroup, streams.devpts_fd, parts)
     mount.mount_setattr("/", propagation=mount.MS_SLAVE, recursive=True)
     # Stacked on "/": paths that begin at "/" still mean the host, and pivot_root takes it off,
     # so that "." is the old root and nothing else. The mask goes away with the old root.
@@ -184,12 +217,12 @@ def build(plan: InitPlan, cgroup: Cgroup | None, devpts_fd: int, terminal: str |
     mount.move_mount(mask, "/dev")
     for index, wanted in enumerate(plan.mounts):
         try:
-            _mount(tree, plan, wanted, sources.get(index, -1), cgroup, devpts_fd)
+            _mount(site, wanted, sources.get(index, -1))
         except OSError as error:
             raise failed(wanted, error) from error
-    _make_devices(tree, plan)
-    if terminal is not None:
-        _bind_console(tree, terminal)
+    _make_devices(site)
+    if streams.terminal_name is not None:
+        _bind_console(tree, streams.terminal_name)
     _write_sysctls(plan, tree)  # before /proc/sys becomes read-only
     for path in plan.read_only_paths:
         _make_read_only(tree, path)
@@ -215,30 +248,45 @@ def failed(wanted: PlanMount, error: OSError) -> MountFailed:
     )
 
 
-def _mount(
-    tree: Tree, plan: InitPlan, wanted: PlanMount, source: int, cgroup: Cgroup | None, devpts: int
-) -> None:
-    options = parse_options(wanted.options)
+def _mount(site: Site, wanted: PlanMount, source: int) -> None:
+    tree, options = site.tree, parse_options(wanted.options)
     if wanted.target == "/":
         raise InvalidInput("invalid mount target '/': it is the root filesystem")
     if wanted.kind in ("bind", "detached"):
         _attach_bind(tree, wanted, source, options)
     elif wanted.kind == "cgroup":
-        if cgroup is not None:
-            _attach_cgroup(tree, wanted, cgroup, options)
+        if site.cgroup is not None:
+            _attach_cgroup(tree, wanted, site.cgroup, options)
     elif wanted.kind in _SYSTEM_KINDS or wanted.target == "/dev":
-        if wanted.kind == "devpts" and devpts >= 0:
-            fd = os.dup(devpts)
-        else:
-            data = (_source(wanted), *options.data)
-            fd = mount.fsmount(wanted.kind, data, options.set_attributes)
-        if wanted.target == "/dev":
-            _fill_dev(fd, plan.devices)
+        fd = _system_mount(site, wanted, options)
         target = tree.make_plain_directory(wanted.target)
         _attach(fd, target, options)
         tree.pins[wanted.target] = fd
+        if wanted.target == "/dev" and site.parts.binds_nodes:
+            fill_dev(fd, site.plan.devices, bind=True)
     else:
         _attach_file_system(tree, wanted, options)
+
+
+def _system_mount(site: Site, wanted: PlanMount, options: MountOptions) -> int:
+    """What the parent made, or a new one."""
+    if wanted.kind == "devpts" and site.devpts_fd >= 0:
+        return os.dup(site.devpts_fd)
+    if wanted.target == "/dev" and site.parts.dev >= 0:
+        return os.dup(site.parts.dev)
+    try:
+        data = (_source(wanted), *options.data)
+        fd = mount.fsmount(wanted.kind, data, options.set_attributes)
+    except PermissionError:
+        if wanted.kind != "sysfs" or not site.plan.uid_map:
+            raise
+        # The network is not our user namespace's, so neither is its sysfs: show the host's.
+        fd = mount.open_tree("/sys", recursive=True)
+        mount.mount_setattr(fd, set_attributes=options.set_attributes, recursive=True)
+        mount.mount_setattr(fd, propagation=mount.MS_PRIVATE, recursive=True)
+    if wanted.target == "/dev" and not site.parts.binds_nodes:
+        fill_dev(fd, site.plan.devices)
+    return fd
 
 
 def _source(wanted: PlanMount) -> tuple[str, str]:
@@ -268,8 +316,13 @@ def _attach_bind(tree: Tree, wanted: PlanMount, source: int, options: MountOptio
     set_bits, clear_bits = options.set_attributes, options.clear_attributes
     if set_bits or clear_bits:
         mount.mount_setattr(source, set_attributes=set_bits, clear_attributes=clear_bits)
-    if options.set_recursive:
-        mount.mount_setattr(source, set_attributes=options.set_recursive, recursive=True)
+    if options.set_recursive or options.clear_recursive:
+        mount.mount_setattr(
+            source,
+            set_attributes=options.set_recursive,
+            clear_attributes=options.clear_recursive,
+            recursive=True,
+        )
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     _attach(source, tree.make(wanted.target, directory=is_directory), options)
     os.close(source)
@@ -283,7 +336,15 @@ def _attach_file_system(tree: Tree, wanted: PlanMount, options: MountOptions) ->
             data.append(("mode", f"{os.fstat(target).st_mode & 0o7777:o}"))
     except FileNotFoundError:
         target = tree.make(wanted.target, directory=True)
-    fd = mount.fsmount(wanted.kind, data, options.set_attributes)
+    attributes = options.set_attributes
+    if options.copy_up:
+        attributes &= ~mount.RDONLY
+    fd = mount.fsmount(wanted.kind, data, attributes)
+    if options.copy_up:
+        from . import copyup
+
+        copyup.copy(tree.open(wanted.target), fd)
+        mount.mount_setattr(fd, set_attributes=options.set_attributes)
     _attach(fd, target, options)
     if wanted.target.startswith("/dev/"):
         tree.pins[wanted.target] = fd
@@ -323,14 +384,14 @@ def _bind_group(path: str, attributes: int) -> int:
     return fd
 
 
-def _fill_dev(dev_fd: int, extra: tuple[Device, ...]) -> None:
+def fill_dev(dev_fd: int, extra: tuple[Device, ...], *, bind: bool = False) -> None:
     """Nodes and links, while the file system is still detached and nobody else can see it."""
     own = tuple(device for device in extra if device.path.startswith("/dev/"))
     replaced = {device.path for device in own}
     for device in (*(node for node in DEFAULT_NODES if node.path not in replaced), *own):
         parent, _, name = device.path.removeprefix("/dev/").rpartition("/")
         directory = make_beneath(dev_fd, parent, directory=True)
-        _make_node(directory, name, device)
+        make_node(directory, name, device, bind=bind)
         os.close(directory)
     for name, to in DEFAULT_LINKS:
         try:
@@ -339,22 +400,40 @@ def _fill_dev(dev_fd: int, extra: tuple[Device, ...]) -> None:
             pass
 
 
-def _make_node(directory_fd: int, name: str, device: Device) -> None:
-    kind = stat.S_IFBLK if device.kind == "b" else stat.S_IFCHR
-    os.mknod(name, kind | device.mode, os.makedev(device.major, device.minor), dir_fd=directory_fd)
+def make_node(directory_fd: int, name: str, device: Device, *, bind: bool = False) -> None:
+    """A device node, or the host's own one bound where nobody may make one."""
+    if bind:
+        _bind_node(directory_fd, name, device)
+        return
+    kind = stat.S_IFBLK if device.kind == "b" else stat.S_IFIFO if device.kind == "p" else 0
+    number = os.makedev(device.major, device.minor) if device.kind != "p" else 0
+    os.mknod(name, (kind or stat.S_IFCHR) | device.mode, number, dir_fd=directory_fd)
     if device.uid or device.gid:
         os.chown(name, device.uid, device.gid, dir_fd=directory_fd, follow_symlinks=False)
 
 
-def _make_devices(tree: Tree, plan: InitPlan) -> None:
+def _bind_node(directory_fd: int, name: str, device: Device) -> None:
+    source = mount.open_tree(device.path)
+    try:
+        if os.fstat(source).st_rdev != os.makedev(device.major, device.minor):
+            raise InvalidInput(f"{device.path} of the host is another device")
+        target = make_beneath(directory_fd, name, directory=False)
+        mount.mount_setattr(source, propagation=mount.MS_PRIVATE)
+        _attach(source, target, MountOptions())
+    finally:
+        os.close(source)
+
+
+def _make_devices(site: Site) -> None:
     """Devices that do not live in a /dev of ours."""
+    tree, plan = site.tree, site.plan
     for device in plan.devices:
         if device.path.startswith("/dev/") and "/dev" in tree.pins:
             continue
         parent, _, name = device.path.rpartition("/")
         directory = tree.make(parent or "/", directory=True)
         try:
-            _make_node(directory, name, device)
+            make_node(directory, name, device, bind=bool(plan.uid_map))
         except FileExistsError:
             pass
         finally:
@@ -368,13 +447,15 @@ def _bind_console(tree: Tree, terminal: str) -> None:
     os.close(source)
 
 
-def _mask_file_system() -> int:
+def mask_file_system(*, nodes: bool = True) -> int:
     """One read-only tmpfs covers everything that is masked: an empty directory and a null node of
-    our own, never the container's or the host's /dev/null (A3)."""
+    our own, never the container's or the host's /dev/null (A3). Who may make no nodes gets an
+    empty file."""
     options = (("source", "tmpfs"), ("mode", "755"), ("size", "4k"))
     fd = mount.fsmount("tmpfs", options, mount.NOSUID | mount.NOEXEC)
     os.mkdir("empty", 0o555, dir_fd=fd)
-    os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=fd)
+    kind, device = (stat.S_IFCHR | 0o666, os.makedev(1, 3)) if nodes else (stat.S_IFREG | 0o444, 0)
+    os.mknod("null", kind, device, dir_fd=fd)
     mount.mount_setattr(fd, set_attributes=mount.RDONLY)
     return fd
 

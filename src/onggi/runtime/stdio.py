@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import mount, pty, safefs
-from .plan import InitPlan, ProcessPlan, parse_options
+from .plan import InitPlan, ProcessPlan, outer_ids, parse_options
 
 
 class Ends(NamedTuple):
@@ -26,6 +26,7 @@ class Streams:
         self.stdin_fd = self.stdout_fd = self.stderr_fd = self.pty_fd = -1
         self.devpts_fd = -1
         self.terminal_name: str | None = None
+        self.owner: tuple[int, int] | None = None  # who is root inside, where that is not us
         self._child: list[int] = []
         self._plan = plan
         self.ends = Ends(-1, -1, -1, ())
@@ -43,6 +44,7 @@ class Streams:
         owned = [child_in] if plan.stdin == "pipe" else []
         owned += [child_out, child_err] if plan.output == "pipe" else []
         self.ends = Ends(child_in, child_out, child_err, tuple(owned))
+        self._give()
 
     def open_terminal(self, devpts_fd: int) -> None:
         """A terminal in that devpts, with the plan's size."""
@@ -52,6 +54,7 @@ class Streams:
         if self._plan.rows and self._plan.columns:
             pty.set_size(self.pty_fd, self._plan.rows, self._plan.columns)
         self.ends = Ends(slave, slave, slave, (slave,), True)
+        self._give()
 
     def open_new_terminal(self, plan: InitPlan) -> None:
         """For a new container: its devpts is made here already, and mounted by the child."""
@@ -59,7 +62,7 @@ class Streams:
         if wanted is None or wanted.target != "/dev/pts":
             raise InvalidInput("a terminal needs a devpts mount at /dev/pts")
         options = parse_options(wanted.options)
-        data = (("source", "devpts"), *options.data)
+        data = (("source", "devpts"), *outer_ids(options.data, plan.uid_map, plan.gid_map))
         self.devpts_fd = self._keep(mount.fsmount("devpts", data, options.set_attributes))
         self.open_terminal(self.devpts_fd)
 
@@ -84,6 +87,12 @@ class Streams:
             if fd >= 0:
                 os.close(fd)
         self.stdin_fd = self.stdout_fd = self.stderr_fd = self.pty_fd = -1
+
+    def _give(self) -> None:
+        """To the root of a user namespace, who passes it on to the user."""
+        if self.owner is not None:
+            for fd in self.ends.owned:
+                os.fchown(fd, *self.owner)
 
     def _input(self) -> int:
         if self._plan.stdin == "null":

@@ -43,7 +43,7 @@ def test_the_conversation() -> None:
     parent.tell(handshake.GO)
     child.wait(handshake.GO)
     child.tell(handshake.READY)
-    parent.expect_ready()
+    parent.expect(handshake.READY)
     child.tell(handshake.pack_error(CommandNotFound("gone"), "exec"))
     with pytest.raises(CommandNotFound, match="p: gone"):
         parent.expect_exec()
@@ -53,7 +53,7 @@ def test_the_conversation() -> None:
     parent.tell(handshake.START)  # nobody listens: no error here
     assert parent.pending_error() is None
     with pytest.raises(OnggiError, match="died"):
-        parent.expect_ready()
+        parent.expect(handshake.READY)
     parent.close()
     parent.close()
 
