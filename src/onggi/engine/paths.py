@@ -54,6 +54,8 @@ class Paths(NamedTuple):
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
+            if not os.path.isdir(self.container(container_id)):
+                self.forget_lock(container_id)  # it went while we waited
             os.close(fd)
 
     def forget_lock(self, container_id: str) -> None:

@@ -7,9 +7,11 @@ after the last endpoint go the bridge and our firewall table: an idle host carri
 
 import os
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict, InvalidInput, NotFound
+from ..linux import process
 from ..network import bridge, ipam, ports, rules
 from ..spec.network import Endpoint, Network, PortBinding
 from ..store.store import Store
@@ -37,10 +39,16 @@ class Wiring:
         self._bridges = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
 
     def connect(
-        self, container_id: str, name: str, mode: str, wanted: tuple[PortBinding, ...]
+        self,
+        container_id: str,
+        name: str,
+        mode: str,
+        wanted: tuple[PortBinding, ...],
+        mac_address: str = "",
     ) -> Connection:
         """Reserve address and ports on the network, make bridge and rules. `attach` follows when
-        the process is there. Undone by `disconnect` and by closing `held`."""
+        the process is there. Undone by `disconnect` and by closing `held`. A `mac_address` of ""
+        is derived from the address."""
         self._networks.ensure_built_in()  # takes the lock itself
         with self._networks.locked():
             reference = DEFAULT if mode == "default" else mode
@@ -53,8 +61,10 @@ class Wiring:
                 error.hint = self._publisher(wanted) or error.hint
                 raise
             try:
+                self._release_dead(bindings)
                 endpoint = self._store.networks.add_endpoint(
-                    network.id, lambda used: _endpoint(network, container_id, used, bindings)
+                    network.id,
+                    lambda used: _endpoint(network, container_id, used, bindings, mac_address),
                 )
                 bridge.ensure_bridge(network)
                 self._apply_rules(self._used())
@@ -66,13 +76,36 @@ class Wiring:
                 raise
         return Connection(network, endpoint, tuple(held))
 
+    def _release_dead(self, bindings: Sequence[PortBinding]) -> None:
+        """Take these ports from containers that are gone: of a start that was killed half-way, or
+        of a time before a reboot. Whoever lives, or is about to, holds them bound: `reserve` would
+        have failed."""
+        wanted = {(port.protocol, port.host_port) for port in bindings}
+        for endpoint in self._store.networks.endpoints() if wanted else ():
+            has = {(port.protocol, port.host_port) for port in endpoint.ports}
+            if has & wanted and not self._lives(endpoint.container_id):
+                bridge.detach(endpoint)
+                self._store.networks.release(endpoint.container_id)
+
+    def _lives(self, container_id: str) -> bool:
+        """Also without its monitor, which held the ports: the rules still lead to it."""
+        try:
+            state = self._store.containers.get(container_id).state
+        except NotFound:
+            return False
+        return state.boot_id == process.boot_id() and (
+            process.same_process(state.pid, state.pid_start)
+            or process.same_process(state.monitor_pid, state.monitor_start)
+        )
+
     def attach(self, connection: Connection, pid: int) -> None:
         """Put the container's interface into the network namespace of `pid`."""
         bridge.attach(connection.endpoint, connection.network, pid)
 
     def disconnect(self, container_id: str) -> None:
-        """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`:
-        removing one costs 50 ms, and the next container may want it."""
+        """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`,
+        which its monitor sees to a moment later: removing one costs 50 ms, and the next container
+        may want it. Behind a monitor that died they go at once: nobody else would."""
         if not self._store.networks.endpoints(container_id=container_id):
             return
         with self._networks.locked():
@@ -80,7 +113,17 @@ class Wiring:
             for endpoint in endpoints:
                 bridge.detach(endpoint)
             self._store.networks.release(container_id)
-            self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
+            if not self._used() and not self._is_mine(container_id):
+                self._take_down_unused()
+            else:
+                self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
+
+    def _is_mine(self, container_id: str) -> bool:
+        """Whether this process is the container's monitor."""
+        try:
+            return self._store.containers.get(container_id).state.monitor_pid == os.getpid()
+        except NotFound:
+            return False
 
     def _publisher(self, wanted: tuple[PortBinding, ...]) -> str | None:
         """Which container has one of the ports: more use than the name of its monitor's program."""
@@ -146,7 +189,11 @@ def _mark(run: str) -> str:
 
 
 def _endpoint(
-    network: Network, container_id: str, used: frozenset[str], bindings: tuple[PortBinding, ...]
+    network: Network,
+    container_id: str,
+    used: frozenset[str],
+    bindings: tuple[PortBinding, ...],
+    mac_address: str,
 ) -> Endpoint:
     address = ipam.next_address(network.subnet, network.gateway, used)
     return Endpoint(
@@ -155,7 +202,7 @@ def _endpoint(
         address=address,
         prefix_length=ipam.prefix_length_of(network.subnet),
         gateway=network.gateway,
-        mac_address=ipam.mac_for(address),
+        mac_address=mac_address or ipam.mac_for(address),
         host_interface=f"veth{container_id[:10]}",
         ports=bindings,
     )

@@ -46,6 +46,7 @@ class Collector:
             freed = self._remove_files("layers", self._layer_files())
             for algorithm in ("sha256", "sha512"):
                 freed += self._remove_files(f"blobs/{algorithm}", self._blob_files(algorithm))
+            freed += self._remove_files("containers", self._containers())
             self._scratch.sweep()
             self._ballast.restore()
         return freed
@@ -70,6 +71,10 @@ class Collector:
     def _blob_files(self, algorithm: str) -> set[str]:
         rows = self._db.rows("SELECT digest FROM blob WHERE digest LIKE ?", (f"{algorithm}:%",))
         return {str(row[0]).partition(":")[2] for row in rows}
+
+    def _containers(self) -> set[str]:
+        """A container's directory is made before its row, under the lock."""
+        return {str(row[0]) for row in self._db.rows("SELECT id FROM container")}
 
     def _remove_files(self, directory: str, keep: set[str]) -> int:
         """Remove every file and tree of the directory that is not in `keep`."""

@@ -116,7 +116,10 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
 
 
 def prune_cache(session: Session) -> None:
-    """The records go, then the layers that only they held."""
+    """What killed builders left and the records go, then the layers that only they held."""
+    from ...build.service import sweep
+
+    sweep(session.engine)
     store = session.engine.store
     store.cache.remove(tuple(record.key for record in store.cache.list()))
     store.collect()
