@@ -35,8 +35,18 @@ class Database:
         self._pid = 0
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one query."""
-        return self._twice(lambda: self._open().execute(sql, parameters).fetchall())
+        """All rows of one query. Also on a full disk whose ballast is spent."""
+        try:
+            return self._twice(lambda: self._open().execute(sql, parameters).fetchall())
+        except Unavailable as error:
+            cause = error.__cause__
+            if not (isinstance(cause, sqlite3.Error) and self._is_full(cause)) or self._has_log():
+                raise
+        frozen = sqlite3.connect(f"file:{_quoted(self.path)}?immutable=1", uri=True)
+        try:
+            return frozen.execute(sql, parameters).fetchall()
+        finally:
+            frozen.close()
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of one query."""
@@ -150,6 +160,13 @@ class Database:
             raise
         self._ballast.restore()
 
+    def _has_log(self) -> bool:
+        """Whether the file alone may not be all: later writes are in the log beside it."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size > 0
+        except FileNotFoundError:
+            return False
+
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = _code(error)
         if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
@@ -182,6 +199,11 @@ class Database:
 
 def _version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _quoted(path: str) -> str:
+    """For a file: URI."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _code(error: sqlite3.Error) -> int:
