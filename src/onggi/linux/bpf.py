@@ -6,6 +6,7 @@ distance from the end. Conditional jumps reach 255 instructions; longer ones get
 one put next to them. Whoever calls decides what is tested; nothing here knows system calls.
 """
 
+import sys
 from struct import Struct
 from typing import NewType
 
@@ -86,3 +87,27 @@ def disassemble(program: bytes) -> list[Instruction]:
     if len(program) % SIZE:
         raise ValueError("a BPF program is a whole number of instructions")
     return list(_INSTRUCTION.iter_unpack(program))
+
+
+def run(program: list[Instruction], data: bytes) -> int:
+    """What a program of ours returns for that data, as the kernel would run it."""
+    at = value = 0
+    while True:
+        code, yes, no, k = program[at]
+        at += 1
+        if code == RETURN:
+            return k
+        if code == LOAD:
+            value = int.from_bytes(data[k : k + 4], sys.byteorder)
+        elif code == AND:
+            value &= k
+        elif code == JUMP:
+            at += k
+        elif code == EQUAL:
+            at += yes if value == k else no
+        elif code == GREATER:
+            at += yes if value > k else no
+        elif code == GREATER_EQUAL:
+            at += yes if value >= k else no
+        else:
+            raise ValueError(f"BPF instruction {code:#x} is none of ours")

@@ -17,7 +17,7 @@ import termios
 from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, process, rlimit, safefs, seccomp
+from ..linux import capability, process, rlimit, safefs, seccomp, springboard
 from . import command, handshake, identity
 from .plan import ProcessPlan, Scheduling
 from .stdio import Ends
@@ -37,6 +37,7 @@ class Ready:
     def execute(self, end: handshake.ChildEnd) -> NoReturn:
         """Session, terminal, descriptors, filter, execve."""
         attach(self.ends, self.plan.preserve_fds)
+        spring = open_springboard(self.plan, end)
         if self.plan.listener is None:
             load_filter(self.plan)
         else:  # the parent must take the listener first: under the filter anything may wait for it
@@ -44,6 +45,12 @@ class Ready:
             fd = seccomp.load(self.plan.seccomp_program, flags)
             end.tell(handshake.LISTENER + b"%d" % fd)
             end.wait(handshake.TAKEN)
+        if spring >= 0:
+            fcntl.fcntl(end.report, fcntl.F_SETFD, 0)  # it reports, and sets it again
+            try:
+                os.execve(spring, (self.path, *self.plan.args), self.env)  # noqa: S606
+            except OSError:
+                fcntl.fcntl(end.report, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         try:
             os.execve(self.path, self.plan.args, self.env)  # noqa: S606
         except OSError as error:
@@ -223,6 +230,15 @@ def attach(ends: Ends, preserve_fds: int = 0) -> None:
     for fd in range(3, 3 + preserve_fds):
         fcntl.fcntl(fd, fcntl.F_SETFD, 0)
     process.close_range_cloexec(3 + preserve_fds)
+
+
+def open_springboard(plan: ProcessPlan, end: handshake.ChildEnd) -> int:
+    """What is executed first, so that the command's name cannot come to mean our interpreter (A1);
+    -1 where that cannot be: then only the look at the name before stands in the way."""
+    try:
+        return springboard.make(end.report) if springboard.passes(plan.seccomp_program) else -1
+    except OSError:
+        return -1
 
 
 def load_filter(plan: ProcessPlan) -> None:

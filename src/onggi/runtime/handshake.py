@@ -28,6 +28,7 @@ import os
 from collections.abc import Callable
 
 from ..errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidInput, OnggiError
+from ..linux import springboard
 
 CREATE_PREFIX = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
@@ -105,7 +106,19 @@ class ParentEnd:
             self.tell(TAKEN)
             message = os.read(self._report, _MAX_MESSAGE)
         if message:
-            raise unpack_error(message, self._prefix)
+            raise self._refusal(message) or unpack_error(message, self._prefix)
+
+    def _refusal(self, message: bytes) -> OnggiError | None:
+        """What execve said to the springboard, which writes in two pieces and ends."""
+        if springboard.failure(message) is None:
+            return None
+        while more := os.read(self._report, _MAX_MESSAGE):
+            message += more
+        from . import command
+
+        error, path = springboard.failure(message) or (OSError(), "")
+        refusal = command.exec_refusal(path, error)
+        return type(refusal)(self._prefix + refusal.message)
 
     def pending_error(self) -> OnggiError | None:
         """After the child's end: the error it reported, if it did."""
