@@ -185,6 +185,7 @@ class _Birth:
         return (
             *self.streams.child_side, *self.joined.fds.values(), *self._layers,
             *self._parts.fds(), *child.preserved(self.plan.process), *(self._fifos or ()),
+            *(int(wanted.source) for wanted in self.plan.mounts if wanted.kind == "detached"),
         )  # fmt: skip
 
     def close(self) -> None:
