@@ -33,6 +33,11 @@ class Paths(NamedTuple):
         os.mkdir(f"{base}/work", 0o700)
         os.mkdir(f"{base}/upper", 0o755)
 
+    def renew_work(self, container_id: str) -> None:
+        """Make overlay's work directory usable again: after a volatile mount the kernel refuses it,
+        since it cannot know that the host did not crash. We do: it is the same boot."""
+        _remove(f"{self.container(container_id)}/work", "work")
+
     def make_running(self, container_id: str) -> None:
         os.makedirs(self.running(container_id), 0o700, exist_ok=True)
 

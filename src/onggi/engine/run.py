@@ -77,6 +77,8 @@ class Run:
         self._undo.callback(cgroup.remove)
         config = container.config
         cgroup.create(config.options.host.resources, specgen.device_rules(config))
+        if config.options.host.auto_remove and container.state.started_ns:
+            services.paths.renew_work(container.id)
         created = init.spawn(self._plan(), cgroup=cgroup, prepare=self._prepare)
         self._undo.callback(created.abort)
         self.server = self._listen()
