@@ -12,7 +12,6 @@ ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending "
     "stack".split()
 )
-_CPUSET = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*", re.ASCII)
 _NAMED_SYSCTLS = frozenset(
     "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
     "kernel.shmmni kernel.shm_rmid_forced".split()
@@ -105,14 +104,15 @@ def check_swap(text: str) -> None:
         parse_size(text)
 
 
+def parse_unsigned(text: str) -> int:
+    """Go's strconv.ParseUint with 64 bits."""
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text[:30])
+
+
 def swap_bytes(text: str) -> int:
     return -1 if text == "-1" else parse_size(text) if text else 0
-
-
-def checked_cpuset(text: str, flag: str) -> str:
-    if text and not _CPUSET.fullmatch(text):
-        raise refusal(f"invalid value {text!r} for --{flag}: want a list like 0-3 or 0,1")
-    return text
 
 
 def checked_user(text: str) -> str:

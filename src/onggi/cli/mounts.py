@@ -19,7 +19,13 @@ _TMPFS_OPTIONS = re.compile(
     r"|rw|ro|(?:no)?(?:exec|suid|dev|atime|diratime|relatime)|strictatime|sync|async",
     re.ASCII,
 )
-_KINDS = ("bind", "volume", "tmpfs")
+_KINDS = ("bind", "volume", "tmpfs", "image")
+_RECURSIONS = {
+    "enabled": "",
+    "disabled": "disabled",
+    "writable": "writable",
+    "readonly": "readonly",
+}
 
 
 def parse_volume(spec: str, cwd: str) -> MountRequest:
@@ -156,6 +162,8 @@ class _Mount:
         self.kind = "volume"
         self.source = self.target = self.subpath = self.size = self.mode = ""
         self.propagation = ""
+        self.recursion = ""
+        self.labels: dict[str, str] = {}
         self.read_only = self.no_copy = False
         self.used: set[str] = set()  # prefixes of the options given: bind, volume, tmpfs
 
@@ -175,8 +183,17 @@ class _Mount:
                 self.propagation = value.lower()
             case "volume-nocopy":
                 self.no_copy = _flag(key, value)
-            case "volume-subpath":
+            case "bind-recursive":
+                self.recursion = _recursion(value)
+            case "bind-nonrecursive":
+                self.recursion = "disabled" if _flag(key, value) else ""
+            case "volume-subpath" | "image-subpath":
                 self.subpath = value
+            case "volume-label":
+                name, _, text = value.partition("=")
+                self.labels[name] = text
+            case "volume-driver":
+                _check_driver(value)
             case "tmpfs-size":
                 self.size = _checked_size(value)
             case "tmpfs-mode":
@@ -187,10 +204,23 @@ class _Mount:
                 self._unknown(key, field)
 
     def _unknown(self, key: str, field: str) -> None:
-        if key in ("bind-recursive", "bind-nonrecursive", "volume-driver", "volume-opt",
-                   "volume-label", "image-subpath"):  # fmt: skip
-            raise ValueError(f"key '{key}' is not supported yet")
+        if key == "volume-opt":
+            raise ValueError("key 'volume-opt' is not supported yet")
         raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _recursion(value: str) -> str:
+    if value not in _RECURSIONS:
+        raise ValueError(
+            f"invalid value for bind-recursive: {value} "
+            '(must be "enabled", "disabled", "writable", or "readonly")'
+        )
+    return _RECURSIONS[value]
+
+
+def _check_driver(value: str) -> None:
+    if value not in ("", "local"):
+        raise ValueError(f'error looking up volume plugin {value}: plugin "{value}" not found')
 
 
 def parse_mount(spec: str) -> MountRequest:
@@ -200,12 +230,12 @@ def parse_mount(spec: str) -> MountRequest:
     for field in csv_fields(spec):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and key not in ("readonly", "ro", "volume-nocopy"):
+        if not equals and key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
             raise ValueError(f"invalid field '{field}' must be a key=value pair")
         name = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(
             key, key
         )
-        if name in seen:
+        if name in seen and name != "volume-label":
             raise ValueError(f"key '{key}' is given twice in '{spec}'")
         seen.add(name)
         mount.set(key, value if equals else "true", field)
@@ -216,7 +246,9 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
     if not mount.target:
         raise ValueError("target is required")
     if mount.kind not in _KINDS:
-        raise ValueError(f'mount type unknown: "{mount.kind}": must be one of bind, volume, tmpfs')
+        raise ValueError(
+            f'mount type unknown: "{mount.kind}": must be one of bind, image, tmpfs, volume'
+        )
     for kind in _KINDS:
         if kind != mount.kind and any(key.startswith(f"{kind}-") for key in seen):
             raise ValueError(f"cannot mix '{kind}-*' options with mount type '{mount.kind}'")
@@ -224,6 +256,17 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
         raise ValueError(f"invalid mount target, must be an absolute path: {mount.target}")
     if mount.propagation and mount.propagation not in _PROPAGATIONS:
         raise ValueError(f"invalid propagation mode: {mount.propagation}")
+    if mount.recursion == "readonly" and not mount.read_only:
+        raise ValueError(
+            "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction"
+        )
+    if mount.recursion == "readonly" and mount.propagation != "rprivate":
+        raise ValueError(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified "
+            "in conjunction"
+        )
+    if mount.kind == "image" and not mount.source:
+        raise ValueError("source is required for an image mount")
     if mount.kind == "bind" and not mount.source:
         raise ValueError("source is required for a bind mount")
     if mount.kind == "tmpfs" and mount.source:
@@ -237,6 +280,7 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
         _KINDS[_KINDS.index(mount.kind)],  # type: ignore[arg-type]
         mount.source, os.path.normpath(mount.target), mount.read_only,
         mount.propagation or "rprivate", mount.no_copy, False, ",".join(options), mount.subpath,
+        mount.recursion, mount.labels,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -5,13 +5,14 @@ engine's knowledge (does the network exist, is the name free) are passed on as t
 """
 
 import os
+import re
 from collections.abc import Callable
 
 from ..errors import InvalidInput
-from ..spec.container import ContainerOptions, HostOptions, Resources
+from ..spec.container import ContainerOptions, HostOptions
 from ..spec.mount import MountRequest
-from ..units import parse_cpus, parse_size
-from . import environment, limits, mounts, policies
+from ..units import parse_size
+from . import devices, environment, limits, mounts, policies, resources
 from .command import NotSupportedYet
 from .flags import Check, Values, flag_table
 from .ports import parse_expose, parse_publish
@@ -19,16 +20,38 @@ from .session import Session, refusal, working_directory
 
 CREATE_TABLE = """
       --add-host list              Add a custom host-to-IP mapping (host:ip)
+      --annotation map             Add an annotation to the container (passed through to the OCI
+                                   runtime) (default map[])
   -a, --attach list                Attach to STDIN, STDOUT or STDERR
+      --blkio-weight uint16        Block IO (relative weight), between 10 and 1000, or 0 to
+                                   disable (default 0)
+      --blkio-weight-device list   Block IO weight (relative device weight) (default [])
       --cap-add list               Add Linux capabilities
       --cap-drop list              Drop Linux capabilities
+      --cgroup-parent string       Optional parent cgroup for the container
+      --cgroupns string            Cgroup namespace to use (host|private)
+                                   |'host':    Run the container in the Docker host's cgroup
+                                   namespace
+                                   |'private': Run the container in its own private cgroup namespace
+                                   |'':        Use the cgroup namespace as configured by the
+                                   |           default-cgroupns-mode option on the daemon (default)
       --cidfile string             Write the container ID to the file
+      --cpu-count int              CPU count (Windows only)
+      --cpu-percent int            CPU percent (Windows only)
       --cpu-period int             Limit CPU CFS (Completely Fair Scheduler) period
       --cpu-quota int              Limit CPU CFS (Completely Fair Scheduler) quota
+      --cpu-rt-period int          Limit CPU real-time period in microseconds
+      --cpu-rt-runtime int         Limit CPU real-time runtime in microseconds
   -c, --cpu-shares int             CPU shares (relative weight)
       --cpus decimal               Number of CPUs
       --cpuset-cpus string         CPUs in which to allow execution (0-3, 0,1)
       --cpuset-mems string         MEMs in which to allow execution (0-3, 0,1)
+      --device list                Add a host device to the container
+      --device-cgroup-rule list    Add a rule to the cgroup allowed devices list
+      --device-read-bps list       Limit read rate (bytes per second) from a device (default [])
+      --device-read-iops list      Limit read rate (IO per second) from a device (default [])
+      --device-write-bps list      Limit write rate (bytes per second) to a device (default [])
+      --device-write-iops list     Limit write rate (IO per second) to a device (default [])
       --disable-content-trust      Skip image verification (default true)
       --dns list                   Set custom DNS servers
       --dns-option list            Set DNS options
@@ -38,6 +61,7 @@ CREATE_TABLE = """
   -e, --env list                   Set environment variables
       --env-file list              Read in a file of environment variables
       --expose list                Expose a port or a range of ports
+      --gpus gpu-request           GPU devices to add to the container ('all' to pass all GPUs)
       --group-add list             Add additional groups to join
       --health-cmd string          Command to run to check health
       --health-interval duration   Time between running the check (ms|s|m|h) (default 0s)
@@ -51,19 +75,27 @@ CREATE_TABLE = """
       --init                       Run an init inside the container that forwards signals and reaps
                                    processes
   -i, --interactive                Keep STDIN open even if not attached
+      --io-maxbandwidth bytes      Maximum IO bandwidth limit for the system drive (Windows only)
+      --io-maxiops uint            Maximum IOps limit for the system drive (Windows only)
+      --ip string                  IPv4 address (e.g., 172.30.100.104)
       --ipc string                 IPC mode to use
+      --isolation string           Container isolation technology
+      --kernel-memory bytes        Kernel memory limit
   -l, --label list                 Set meta data on a container
       --label-file list            Read in a line delimited file of labels
       --log-driver string          Logging driver for the container
       --log-opt list               Log driver options
+      --mac-address string         Container MAC address (e.g., 92:d0:c6:0a:29:33)
   -m, --memory bytes               Memory limit
       --memory-reservation bytes   Memory soft limit
       --memory-swap bytes          Swap limit equal to memory plus swap: '-1' to enable unlimited
                                    swap
+      --memory-swappiness int      Tune container memory swappiness (0 to 100) (default -1)
       --mount mount                Attach a filesystem mount to the container
       --name string                Assign a name to the container
       --network network            Connect a container to a network
       --no-healthcheck             Disable any container-specified HEALTHCHECK
+      --oom-kill-disable           Disable OOM Killer
       --oom-score-adj int          Tune host's OOM preferences (-1000 to 1000)
       --pid string                 PID namespace to use
       --pids-limit int             Tune container pids limit (set -1 for unlimited)
@@ -82,13 +114,17 @@ CREATE_TABLE = """
       --shm-size bytes             Size of /dev/shm
       --stop-signal string         Signal to stop the container
       --stop-timeout int           Timeout (in seconds) to stop a container
+      --storage-opt list           Storage driver options for the container
       --sysctl map                 Sysctl options (default map[])
       --tmpfs list                 Mount a tmpfs directory
   -t, --tty                        Allocate a pseudo-TTY
       --ulimit ulimit              Ulimit options (default [])
   -u, --user string                Username or UID (format: <name|uid>[:<group|gid>])
+      --userns string              User namespace to use
       --uts string                 UTS namespace to use
   -v, --volume list                Bind mount a volume
+      --volume-driver string       Optional volume driver for the container
+      --volumes-from list          Mount volumes from the specified container(s)
   -w, --workdir string             Working directory inside the container
       --net network
 """
@@ -98,22 +134,24 @@ RUN_TABLE = """
       --sig-proxy                  Proxy received signals to the process (default true)
 """
 NOT_YET = (
-    "annotation:map blkio-weight:uint16 blkio-weight-device:list cgroup-parent:string "
-    "cgroupns:string cpu-count:int cpu-percent:int cpu-rt-period:int cpu-rt-runtime:int "
-    "device:list device-cgroup-rule:list device-read-bps:list device-read-iops:list "
-    "device-write-bps:list device-write-iops:list gpus:gpu-request "
-    "io-maxbandwidth:bytes io-maxiops:uint "
-    "ip:string ip6:string isolation:string kernel-memory:bytes link:list link-local-ip:list "
-    "mac-address:string memory-swappiness:int network-alias:list net-alias:list oom-kill-disable "
-    "runtime:string storage-opt:list use-api-socket userns:string volume-driver:string "
-    "volumes-from:list"
+    "ip6:string link:list link-local-ip:list network-alias:list net-alias:list runtime:string "
+    "use-api-socket"
 )
 CHECKS: dict[str, Check] = {
     "add-host": limits.parse_extra_host,
     "attach": limits.check_stream,
+    "blkio-weight": devices.parse_uint16,
+    "blkio-weight-device": devices.parse_weight,
+    "device-cgroup-rule": devices.check_rule,
+    "device-read-bps": devices.parse_bps,
+    "device-read-iops": devices.parse_iops,
+    "device-write-bps": devices.parse_bps,
+    "device-write-iops": devices.parse_iops,
     "dns": limits.check_address,
     "dns-search": limits.check_domain,
     "env": environment.check_variable,
+    "gpus": devices.parse_gpus,
+    "io-maxiops": limits.parse_unsigned,
     "label": environment.check_label,
     "memory-swap": limits.check_swap,
     "mount": mounts.parse_mount,
@@ -128,6 +166,8 @@ def container_options(session: Session, values: Values, arguments: list[str]) ->
     """What `run IMAGE [COMMAND]` asks for. Raises CommandError, or NotSupportedYet for a value."""
     refuse_unsupported(values)
     check_conflicts(values)
+    for warning in resources.discarded(values):
+        session.warn(warning)
     tty, stdin = values.on("tty"), values.on("interactive")
     exposed = [port for spec in values.many("expose") for port in parse_expose(spec)]
     return ContainerOptions(
@@ -189,6 +229,7 @@ def host_options(values: Values) -> HostOptions:
         raise InvalidInput(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     restart = policies.restart_policy(values)
     driver, log_options = logging(values)
+    asked = values.many("device")
     return HostOptions(
         mounts=tuple(mount_requests(values, working_directory)),
         ports=tuple(port for spec in values.many("publish") for port in parse_publish(spec)),
@@ -200,7 +241,7 @@ def host_options(values: Values) -> HostOptions:
         cap_add=capabilities(values.many("cap-add")),
         cap_drop=capabilities(values.many("cap-drop")),
         security_opt=tuple(security_option(text) for text in values.many("security-opt")),
-        resources=resources(values),
+        resources=resources.resources(values),
         ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),
         shm_bytes=parse_size(values.text("shm-size") or "0") or 64 << 20,
         dns=tuple(values.many("dns")),
@@ -221,7 +262,38 @@ def host_options(values: Values) -> HostOptions:
         log_options=log_options,
         restart_policy=restart.name,
         restart_retries=restart.retries,
+        devices=tuple(map(devices.parse_device, (d for d in asked if not devices.is_cdi(d)))),
+        cdi_devices=tuple(d for d in asked if devices.is_cdi(d)),
+        gpus=tuple(word for text in values.many("gpus") for word in devices.parse_gpus(text)),
+        device_cgroup_rules=tuple(values.many("device-cgroup-rule")),
+        volumes_from=tuple(values.many("volumes-from")),
+        volume_driver=values.text("volume-driver"),
+        storage_options=storage_options(values.many("storage-opt")),
+        annotations=dict(text.partition("=")[::2] for text in values.many("annotation")),
+        cgroupns_mode=mode(
+            values, "cgroupns", "--cgroupns: invalid CGROUP mode", ("host", "private"), joins=False
+        ),
+        cgroup_parent=values.text("cgroup-parent"),
+        userns_mode=mode(values, "userns", "--userns: invalid USER mode", ("host",), joins=False),
+        isolation=values.text("isolation"),
+        mac_address=mac_address(values.text("mac-address")),
+        address=values.text("ip"),
     )  # fmt: skip
+
+
+def storage_options(texts: list[str]) -> dict[str, str]:
+    if not all("=" in text for text in texts):
+        raise refusal("invalid storage option")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def mac_address(text: str) -> str:
+    """Six pairs, or three groups with dots; lower case with colons."""
+    digits = re.sub("[:.-]", "", text)
+    pairs = r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}"
+    if text and not re.fullmatch(rf"{pairs}|(?:[0-9a-fA-F]{{4}}\.){{2}}[0-9a-fA-F]{{4}}", text):
+        raise refusal(f"{text} is not a valid mac address")
+    return ":".join(digits[i : i + 2].lower() for i in range(0, len(digits), 2))
 
 
 def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]:
@@ -288,55 +360,6 @@ def profile_text(path: str, text: str) -> str:
                ("{", "[", "") else str(error))
         ) from error  # fmt: skip
     return text
-
-
-def resources(values: Values) -> Resources:
-    memory = size(values, "memory")
-    swap = limits.swap_bytes(values.text("memory-swap"))
-    cpus = parse_cpus(values.text("cpus") or "0")
-    here = os.cpu_count() or 1
-    if not 0 <= cpus <= here * 10**9:
-        raise InvalidInput(
-            f"range of CPUs is from 0.01 to {here}.00, as there are only {here} CPUs available"
-        )
-    if cpus and (values.number("cpu-period") or values.number("cpu-quota")):
-        raise InvalidInput("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
-    if 0 < memory < 6 << 20:
-        raise InvalidInput("Minimum memory limit allowed is 6MB")
-    if swap > 0 and not memory:
-        raise InvalidInput(
-            "You should always set the Memory limit when using Memoryswap limit, see usage"
-        )
-    if 0 < swap < memory:
-        raise InvalidInput("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory and size(values, "memory-reservation") > memory:
-        raise InvalidInput(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        )
-    return Resources(
-        memory_bytes=memory,
-        memory_swap_bytes=swap,
-        memory_reservation_bytes=size(values, "memory-reservation"),
-        nano_cpus=cpus,
-        cpu_shares=at_least(values, "cpu-shares", 0),
-        cpu_period_us=at_least(values, "cpu-period", 0),
-        cpu_quota_us=at_least(values, "cpu-quota", -1),
-        cpuset_cpus=limits.checked_cpuset(values.text("cpuset-cpus"), "cpuset-cpus"),
-        cpuset_mems=limits.checked_cpuset(values.text("cpuset-mems"), "cpuset-mems"),
-        pids_limit=at_least(values, "pids-limit", -1),
-    )
-
-
-def size(values: Values, name: str) -> int:
-    text = values.text(name)
-    return parse_size(text) if text else 0
-
-
-def at_least(values: Values, name: str, least: int) -> int:
-    number = values.number(name)
-    if number < least:
-        raise refusal(f"invalid value {number} for --{name}: want {least} or more")
-    return number
 
 
 def network_mode(values: Values) -> str:

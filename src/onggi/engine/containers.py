@@ -106,20 +106,24 @@ class Containers:
         return self._create(options, self._image(options, pull, report))
 
     def _create(self, options: ContainerOptions, image: Image) -> Container:
-        from . import launch, merge
+        from . import launch, merge, points
 
         container_id = os.urandom(32).hex()
         with self._store.shared():
-            requests = merge.wanted_mounts(options, image.config.volumes)
-            mounts = self._volumes().resolve(requests, image.config.diff_ids)
-            config = merge.merge(container_id, options, image, mounts, self._host_name(options))
-            launch.check(config, self._paths)
-            self._paths.make_container(container_id)
+            inherited = points.inherited(options.host, self.get)
+            targets = [point.target for point in inherited]
+            requests = merge.wanted_mounts(options, image.config.volumes, targets)
+            own = self._volumes().resolve(requests, image.config.diff_ids, self._images.get)
+            mounts = points.merged(inherited, own)
             try:
+                config = merge.merge(container_id, options, image, mounts, self._host_name(options))
+                for warning in launch.check(config, self._paths):
+                    self._warn(warning)
+                self._paths.make_container(container_id)
                 container = self._insert(container_id, options.name, config)
             except BaseException:
                 self._paths.remove_container(container_id)
-                self._volumes().remove_anonymous(mounts)
+                self._volumes().remove_anonymous(own)
                 raise
         self._events.container(container, "create")
         return container
@@ -265,9 +269,9 @@ class Containers:
 
     def _clean(self, container: Container) -> None:
         """Undo what a run made, whatever of it is left."""
-        from ..linux.cgroup import Cgroup
+        from .cgroups import cgroup_of
 
-        Cgroup(container.id).remove()
+        cgroup_of(container).remove()
         self._wiring.disconnect(container.id)
         self._paths.remove_running(container.id)
 

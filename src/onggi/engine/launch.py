@@ -13,7 +13,7 @@ import socket
 from ..errors import NotModified, OnggiError
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..spec.container import Container, ContainerConfig
-from . import detach, health, hostfiles, lifecycle, logdriver, removal, restart, specgen
+from . import detach, health, hostcheck, hostfiles, lifecycle, logdriver, removal, restart, specgen
 from .cgroups import cgroup_of
 from .paths import Paths
 from .run import Services
@@ -77,9 +77,9 @@ class Launcher:
         self._services.store.containers.update_state(container.id, failed)
 
 
-def check(config: ContainerConfig, paths: Paths) -> None:
+def check(config: ContainerConfig, paths: Paths) -> list[str]:
     """Refuse at create what could only fail at start: every user value that ends in a file or in
-    the runtime's plan."""
+    the runtime's plan. Warnings for what the host cannot do."""
     host = config.options.host
     hostfiles.check_host_word(config.hostname, "hostname")
     hostfiles.hosts(config.hostname, config.options.domainname, "", host.extra_hosts, "127.0.0.1")
@@ -89,3 +89,4 @@ def check(config: ContainerConfig, paths: Paths) -> None:
     if config.health is not None:
         health.check(config.health)
     restart.check(policy_of(config))
+    return hostcheck.check(host)

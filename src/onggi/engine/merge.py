@@ -129,19 +129,22 @@ def exposed(options: ContainerOptions) -> set[str]:
 
 
 def wanted_mounts(
-    options: ContainerOptions, image_volumes: Iterable[str]
+    options: ContainerOptions, image_volumes: Iterable[str], inherited: Iterable[str] = ()
 ) -> tuple[MountRequest, ...]:
-    """The user's mounts, and an anonymous volume for each VOLUME of the image no mount covers.
-    Raises InvalidInput for two mounts on one target or a target that is no absolute path."""
+    """The user's mounts, and an anonymous volume for each VOLUME of the image that neither they nor
+    the targets `inherited` by --volumes-from cover. Raises InvalidInput for two mounts on one
+    target or a target that is no absolute path."""
     by_target: dict[str, MountRequest] = {}
     for request in options.host.mounts:
         target = clean_target(request.target)
         if target in by_target:
             raise InvalidInput(f"Duplicate mount point: {target}")
         by_target[target] = request._replace(target=target)
+    covered = set(inherited)
     for volume in image_volumes:
         target = clean_target(volume)
-        by_target.setdefault(target, MountRequest("volume", "", target))
+        if target not in covered:
+            by_target.setdefault(target, MountRequest("volume", "", target))
     return tuple(by_target[target] for target in sorted(by_target))
 
 

@@ -8,13 +8,12 @@ the next command can finish (reaper).
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from ..errors import Conflict
 from ..linux import capability, process
-from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
 from ..network import bridge
@@ -26,7 +25,8 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from ..spec.network import PortBinding
 from ..store.store import Store
-from . import health, hostfiles, initlayer, logdriver, notes, sandbox, specgen
+from . import devices, health, hostfiles, initlayer, logdriver, notes, points, sandbox, specgen
+from .cgroups import cgroup_of
 from .events import Events
 from .lending import NOTHING, Lent
 from .networks import container_of_mode
@@ -73,13 +73,19 @@ class Run:
             self._undo.callback(self.log.close)
         self._connect()
         self._write_host_files()
-        cgroup = Cgroup(container.id)
+        cgroup = cgroup_of(container)
         self._undo.callback(cgroup.remove)
         config = container.config
-        cgroup.create(config.options.host.resources, specgen.device_rules(config))
+        edits = devices.asked(config.options.host)
+        cgroup.create(config.options.host.resources, specgen.device_rules(config, edits))
         if config.options.host.auto_remove and container.state.started_ns:
             services.paths.renew_work(container.id)
-        created = init.spawn(self._plan(), cgroup=cgroup, prepare=self._prepare)
+        with ExitStack() as made:
+            detached = points.detached(
+                container, services.store, services.paths, self._joined, made
+            )
+            plan = self._plan(edits, detached)
+            created = init.spawn(plan, cgroup=cgroup, prepare=self._prepare)
         self._undo.callback(created.abort)
         self.server = self._listen()
         if notes.why_ended(services.paths, container.id):  # after the row: see control.stop
@@ -128,7 +134,7 @@ class Run:
             )
         events.container(container, "start")
 
-    def _plan(self) -> InitPlan:
+    def _plan(self, edits: specgen.Edits, detached: Mapping[str, int]) -> InitPlan:
         services, container = self._services, self.container
         paths, config = services.paths, container.config
         layers = tuple(Digest(layer) for layer in config.layers)
@@ -145,6 +151,8 @@ class Run:
             held=held,
             joined=self._joined,
             devices=sandbox.host_devices() if config.options.host.privileged else (),
+            edits=edits,
+            detached=detached,
         )
         program = sandbox.seccomp_program(config, held, paths)
         return services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
@@ -157,7 +165,8 @@ class Run:
         wiring = self._services.wiring
         name = self.container.name
         ports = wanted_ports(config)
-        self._connection = wiring.connect(self.container.id, name, mode, ports)
+        mac = config.options.host.mac_address
+        self._connection = wiring.connect(self.container.id, name, mode, ports, mac)
         self._undo.callback(wiring.disconnect, self.container.id)
 
     def _prepare(self, pid: int) -> None:
@@ -234,6 +243,11 @@ def joined(find: Callable[[str], Container], container: Container) -> dict[str, 
             other = find(reference)
             if other.state.status not in ACTIVE:
                 raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+            if kind == "ipc" and other.config.options.host.ipc_mode not in ("shareable", "host"):
+                raise Conflict(
+                    f"container {other.id}: non-shareable IPC (hint: use IpcMode:shareable for the "
+                    "donor container)"
+                )
             found[kind] = other
     return found
 

@@ -4,7 +4,7 @@ This is where docker's defaults stand: namespaces, mounts, masks, capabilities, 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InvalidInput, Unsupported
 from ..linux import capability, rlimit
@@ -25,7 +25,21 @@ from ..spec.network import Protocol
 from . import merge
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
 SHARED = ("pid", "ipc", "uts")  # namespaces with a --KIND flag of their own
+
+
+class Edits(NamedTuple):
+    """What devices add to a container."""
+
+    env: tuple[str, ...] = ()
+    nodes: tuple[Device, ...] = ()
+    rules: tuple[DeviceRule, ...] = ()
+    mounts: tuple[PlanMount, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def __add__(self, other: tuple[Any, ...]) -> "Edits":
+        return Edits(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class Surroundings(NamedTuple):
@@ -39,6 +53,8 @@ class Surroundings(NamedTuple):
     held: int
     joined: Mapping[str, Container]
     devices: tuple[Device, ...] = ()  # every node of the host, for --privileged
+    edits: Edits = Edits()  # what the device flags add
+    detached: Mapping[str, int] = {}  # mounts that are made already: descriptors by target
 
 
 class SecurityOptions(NamedTuple):
@@ -81,12 +97,12 @@ def init_plan(
     open_paths = host.privileged or security.system_paths
     return InitPlan(
         root=root,
-        process=process_plan(config, around.held, seccomp, security),
+        process=_edited(process_plan(config, around.held, seccomp, security), around.edits),
         namespaces=namespaces(host, around.joined),
-        mounts=mounts(config, around.directory),
+        mounts=mounts(config, around.directory, around.detached) + around.edits.mounts,
         masked_paths=() if open_paths else plan.masked_paths(around.cpus),
         read_only_paths=() if open_paths else plan.READ_ONLY_PATHS,
-        devices=around.devices if host.privileged else plan.DEFAULT_NODES,
+        devices=nodes(host, around),
         hostname="" if _shares(host, "uts") else config.hostname,
         domainname="" if _shares(host, "uts") else config.options.domainname,
         sysctls=sysctls(host),
@@ -94,6 +110,18 @@ def init_plan(
         volatile=host.auto_remove or config.options.purpose == "build",
         init=host.init,
     )
+
+
+def nodes(host: HostOptions, around: Surroundings) -> tuple[Device, ...]:
+    """The default or the host's, then those that are asked for: of one path the last."""
+    base = around.devices if host.privileged else plan.DEFAULT_NODES
+    return tuple({device.path: device for device in (*base, *around.edits.nodes)}.values())
+
+
+def _edited(process: ProcessPlan, edits: Edits) -> ProcessPlan:
+    names = {entry.partition("=")[0] for entry in edits.env}
+    kept = tuple(entry for entry in process.env if entry.partition("=")[0] not in names)
+    return process._replace(env=(*kept, *edits.env), group_add=(*process.group_add, *edits.groups))
 
 
 def process_plan(
@@ -160,7 +188,9 @@ def capabilities(host: HostOptions, held: int) -> int:
 
 
 def namespaces(host: HostOptions, joined: Mapping[str, Container]) -> tuple[Namespace, ...]:
-    found = [Namespace("mount"), Namespace("cgroup")]
+    found = [Namespace("mount")]
+    if host.cgroupns_mode != "host":
+        found.append(Namespace("cgroup"))
     for kind in ("network", *SHARED):
         other = joined.get(kind)
         if other is not None:
@@ -186,29 +216,51 @@ def _shares(host: HostOptions, kind: str) -> bool:
     return mode_of(host, kind) == "host"
 
 
-def mounts(config: ContainerConfig, directory: str) -> tuple[PlanMount, ...]:
+def mounts(
+    config: ContainerConfig, directory: str, detached: Mapping[str, int]
+) -> tuple[PlanMount, ...]:
     """The system's, the three host files, then the user's, parents before children."""
     host = config.options.host
     points = sorted(config.mounts, key=lambda point: point.target.count("/"))
     taken = {point.target for point in points}
-    system = plan.default_mounts(host.shm_bytes, privileged=host.privileged)
+    system = tuple(
+        mount
+        for base in plan.default_mounts(host.shm_bytes, privileged=host.privileged)
+        for mount in _shared_memory(base, host, detached)
+    )
     files = tuple(
         PlanMount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rw", "rprivate"))
         for name in HOST_FILES
     )
-    if host.ipc_mode == "none":
-        taken.add("/dev/shm")  # noqa: S108 - of the container
     found = tuple(mount for mount in (*system, *files) if mount.target not in taken)
-    return found + tuple(_mount(point) for point in points)
+    return found + tuple(_mount(point, detached) for point in points)
 
 
-def _mount(point: MountPoint) -> PlanMount:
+def _shared_memory(
+    base: PlanMount, host: HostOptions, detached: Mapping[str, int]
+) -> tuple[PlanMount, ...]:
+    """What belongs to the IPC namespace: the host's, another container's, none, or our own."""
+    if base.target != SHARED_MEMORY:
+        return (base,)
+    flags = ("nosuid", "noexec", "nodev", "rprivate")
+    if host.ipc_mode == "host":
+        return (PlanMount(SHARED_MEMORY, "bind", SHARED_MEMORY, ("rbind", *flags)),)
+    if SHARED_MEMORY in detached:
+        return (PlanMount(SHARED_MEMORY, "detached", str(detached[SHARED_MEMORY]), flags),)
+    return () if host.ipc_mode == "none" else (base,)
+
+
+def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
     if point.kind == "tmpfs":
         words = ",ro" if point.read_only else ""
         return plan.tmpfs_mount(point.target, point.tmpfs_options + words)
-    access = ("ro", "rro") if point.read_only else ("rw",)
+    recursive = () if point.recursion == "writable" else ("rro",)
+    access = ("ro", *recursive) if point.read_only else ("rw",)
     spread = point.propagation or "rprivate"
-    return PlanMount(point.target, "bind", point.source, ("rbind", *access, spread))
+    if point.target in detached:
+        return PlanMount(point.target, "detached", str(detached[point.target]), (*access, spread))
+    bind = "bind" if point.recursion == "disabled" else "rbind"
+    return PlanMount(point.target, "bind", point.source, (bind, *access, spread))
 
 
 def sysctls(host: HostOptions) -> tuple[tuple[str, str], ...]:
@@ -232,9 +284,9 @@ def limits(host: HostOptions) -> tuple[tuple[str, int, int], ...]:
     return tuple((limit.name, limit.soft, limit.hard) for limit in host.ulimits)
 
 
-def device_rules(config: ContainerConfig) -> tuple[DeviceRule, ...]:
+def device_rules(config: ContainerConfig, edits: Edits) -> tuple[DeviceRule, ...]:
     """What the device cgroup allows; () is everything."""
-    return () if config.options.host.privileged else DEFAULT_DEVICES
+    return () if config.options.host.privileged else DEFAULT_DEVICES + edits.rules
 
 
 def protocol(text: str) -> Protocol:
@@ -262,9 +314,7 @@ def check(config: ContainerConfig) -> None:
     for limit in limits(host):
         rlimit.check(limit)
     for point in config.mounts:
-        _mount(point)
-    if host.devices:
-        raise Unsupported("--device is not supported yet")
+        _mount(point, {})
     for kind in SHARED:
         mode = mode_of(host, kind)
         known = mode in ("", "host", "private", "shareable") or mode.startswith("container:")

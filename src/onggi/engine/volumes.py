@@ -6,11 +6,12 @@ Also turns mount requests into mount points at create, and fills a new volume fr
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import Conflict, InvalidInput
 from ..linux import safefs
 from ..spec.digest import Digest
+from ..spec.image import Image
 from ..spec.mount import MountPoint, MountRequest, RootFilesystem, Volume
 from ..store.store import Store
 from .events import Events
@@ -97,13 +98,33 @@ class Volumes:
     # -- mounts of containers
 
     def resolve(
-        self, requests: Sequence[MountRequest], layers: tuple[Digest, ...]
+        self,
+        requests: Sequence[MountRequest],
+        layers: tuple[Digest, ...],
+        find_image: Callable[[str], Image],
     ) -> tuple[MountPoint, ...]:
         """Mount points for a new container; makes missing volumes and fills the empty ones with
         what the image has at that place. Raises InvalidInput with docker's words."""
-        return tuple(self._resolve(request, layers) for request in requests)
+        made: list[MountPoint] = []
+        try:
+            for request in requests:
+                made.append(self._resolve(request, layers, find_image))  # noqa: PERF401 - see below
+        except BaseException:
+            self.remove_anonymous(made)  # a later mount is wrong: the volumes made so far go
+            raise
+        return tuple(made)
 
-    def _resolve(self, request: MountRequest, layers: tuple[Digest, ...]) -> MountPoint:
+    def _resolve(
+        self,
+        request: MountRequest,
+        layers: tuple[Digest, ...],
+        find_image: Callable[[str], Image],
+    ) -> MountPoint:
+        if request.kind == "image":
+            return MountPoint(
+                "image", "", request.source, request.target, request.read_only, "",
+                layers=find_image(request.source).config.diff_ids, subpath=request.subpath,
+            )  # fmt: skip
         if request.kind == "tmpfs":
             return MountPoint(
                 "tmpfs",
@@ -122,14 +143,18 @@ class Volumes:
                 request.target,
                 request.read_only,
                 request.propagation,
+                recursion=request.recursion,
             )
-        volume = self.create(request.source)
+        volume = self.create(request.source, request.labels)
         source = self.path(volume.name)
         if not request.no_copy:
             self._copy_up(source, request.target, layers)
         if request.subpath:
-            source = _subpath(source, request.subpath)
-        return MountPoint("volume", volume.name, source, request.target, request.read_only, "")
+            os.close(open_subpath(source, request.subpath))
+        return MountPoint(
+            "volume", volume.name, source, request.target, request.read_only, "",
+            subpath=request.subpath,
+        )  # fmt: skip
 
     def _copy_up(self, source: str, target: str, layers: tuple[Digest, ...]) -> None:
         """Fill an empty volume with the image's files at `target`, owner and mode included."""
@@ -178,7 +203,7 @@ def _require_source(request: MountRequest) -> None:
     os.makedirs(request.source, 0o755, exist_ok=True)
 
 
-def _subpath(source: str, subpath: str) -> str:
+def open_subpath(source: str, subpath: str) -> int:
     """A directory or file inside a volume, reached without leaving it (SECURITY A7)."""
     volume_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -187,9 +212,8 @@ def _subpath(source: str, subpath: str) -> str:
         raise InvalidInput(f"invalid volume-subpath {subpath!r}: {error.strerror}") from error
     finally:
         os.close(volume_fd)
-    try:
-        if not stat.S_ISDIR(os.fstat(fd).st_mode) and not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InvalidInput(f"invalid volume-subpath {subpath!r}: not a file or directory")
-    finally:
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         os.close(fd)
-    return f"{source}/{subpath}"
+        raise InvalidInput(f"invalid volume-subpath {subpath!r}: not a file or directory")
+    return fd

@@ -53,8 +53,9 @@ def _v1(points: dict[str, str]) -> Facts:
         cpu_real_time=has("cpu", "cpu.rt_runtime_us"),
         cpuset=has("cpuset"),
         pids=has("pids"),
-        weight=has("blkio", "blkio.weight", "blkio.bfq.weight"),
-        weight_device=has("blkio", "blkio.weight_device", "blkio.bfq.weight_device"),
+        # bfq's weights are not in the root group, its counters are
+        weight=has("blkio", "blkio.weight", "blkio.bfq.io_serviced"),
+        weight_device=has("blkio", "blkio.weight_device", "blkio.bfq.io_serviced"),
         throttle=has("blkio", "blkio.throttle.read_bps_device"),
         cpus=read(f"{cpuset}/cpuset.cpus").strip() if cpuset else "",
         nodes=read(f"{cpuset}/cpuset.mems").strip() if cpuset else "",

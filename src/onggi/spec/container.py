@@ -92,6 +92,8 @@ class HostOptions(NamedTuple):
     userns_mode: str = ""
     isolation: str = ""
     mac_address: str = ""
+    address: str = ""  # --ip
+    volume_driver: str = ""
     init: bool = False
     pid_mode: str = ""
     ipc_mode: str = ""

@@ -2,7 +2,6 @@
 
 from typing import Literal, NamedTuple
 
-
 MountKind = Literal["bind", "volume", "tmpfs", "image"]
 Recursion = Literal["", "disabled", "writable", "readonly"]  # bind-recursive; "" is "enabled"
 

@@ -47,7 +47,7 @@ class Containers:
             )
             connection.executemany(
                 "INSERT OR IGNORE INTO container_layer VALUES (?, ?)",
-                [(container.id, diff_id) for diff_id in container.config.layers],
+                [(container.id, diff_id) for diff_id in _layers(container.config)],
             )
             connection.executemany(
                 "INSERT OR IGNORE INTO container_volume VALUES (?, ?)",
@@ -176,8 +176,13 @@ def _require_free_name(connection: Connection, name: str) -> None:
         )
 
 
+def _layers(config: ContainerConfig) -> tuple[str, ...]:
+    """Those of the root and of the images that are mounted."""
+    return config.layers + tuple(layer for point in config.mounts for layer in point.layers)
+
+
 def _require_layers(connection: Connection, config: ContainerConfig) -> None:
-    for diff_id in config.layers:
+    for diff_id in _layers(config):
         if not connection.execute("SELECT 1 FROM layer WHERE diff_id = ?", (diff_id,)).fetchone():
             raise NotFound(
                 f"image {config.image_id} has lost its layer {diff_id}",

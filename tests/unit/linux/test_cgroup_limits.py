@@ -100,7 +100,7 @@ def test_facts_of_a_v1_host(tmp_path: Path) -> None:
     for file, text in (
         ("memory/memory.soft_limit_in_bytes", ""), ("cpu/cpu.shares", ""),
         ("cpuset/cpuset.cpus", "0-3\n"), ("cpuset/cpuset.mems", "0\n"),
-        ("blkio/blkio.bfq.weight", ""),
+        ("blkio/blkio.weight", ""),
     ):  # fmt: skip
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)

@@ -1,0 +1,67 @@
+"""What the host says to a new container's options: refusals and warnings, in docker's words."""
+
+from ..errors import InvalidInput, NotFound, Unsupported
+from ..linux.cgroup import device_number
+from ..spec.container import HostOptions, Resources
+from . import cgroups, devices
+from .networks import container_of_mode
+
+_NOTHING = Resources()
+BUILT_IN_NETWORKS = ("bridge", "default", "host", "none")
+
+
+def check(host: HostOptions) -> list[str]:
+    """Warnings. Raises InvalidInput, NotFound and Unsupported."""
+    cgroups.check_parent(host.cgroup_parent)
+    if host.isolation not in ("", "default"):
+        raise InvalidInput(f'invalid isolation "{host.isolation}" on linux')
+    if host.volume_driver not in ("", "local"):
+        name = host.volume_driver
+        raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found')
+    _check_storage(host.storage_options)
+    _check_addresses(host)
+    for text in host.device_cgroup_rules:
+        devices.parse_rule(text)
+    return check_resources(host.resources)
+
+
+def check_resources(asked: Resources, *, update: bool = False) -> list[str]:
+    """Warnings for what this host cannot limit. Costs nothing when no limit is asked."""
+    if asked == _NOTHING:
+        return []
+    from ..linux.cgroupfacts import host_facts
+    from . import limits
+
+    warnings = limits.verify(asked, host_facts(), update=update)
+    for rates in (
+        asked.blkio_weight_devices, asked.read_bps, asked.write_bps, asked.read_iops,
+        asked.write_iops,
+    ):  # fmt: skip
+        for rate in rates:
+            try:
+                device_number(rate.path)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise InvalidInput(f"{rate.path}: {reason}") from error
+    return warnings
+
+
+def _check_storage(options: dict[str, str]) -> None:
+    for name in options:
+        if name != "size":
+            raise InvalidInput(f"unknown option {name}")
+        raise Unsupported(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            hint="a writable layer needs a file system with project quotas to be limited, which "
+            "onggi does not set yet",
+        )
+
+
+def _check_addresses(host: HostOptions) -> None:
+    mode = host.network_mode
+    if host.address and mode in BUILT_IN_NETWORKS:
+        raise InvalidInput("user specified IP address is supported on user defined networks only")
+    if host.mac_address and container_of_mode(mode):
+        raise InvalidInput("conflicting options: mac-address and the network mode")
+    if host.mac_address and int(host.mac_address[:2], 16) & 1:
+        raise InvalidInput(f"invalid MAC address: {host.mac_address} is a multicast address")
