@@ -14,6 +14,7 @@ KNOWN = frozenset(
     "is-task".split()
 )
 HEALTH = ("starting", "healthy", "unhealthy", "none")
+RUNNING = ("running", "paused")
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 
 
@@ -32,6 +33,8 @@ def check(filters: Filters) -> None:
             for value in values:
                 if value not in HEALTH:
                     raise InvalidInput(f"Unrecognised filter value for health: {value}")
+        if key == "is-task" and not all(v in ("true", "1", "false", "0") for v in values):
+            raise InvalidInput(f"invalid filter 'is-task=[{' '.join(values)}]'")
         if key == "exited" and not all(v.lstrip("-").isascii() and v.isdigit() for v in values):
             raise InvalidInput("invalid filter 'exited': want a number")
 
@@ -131,9 +134,9 @@ def _mounts(point: MountPoint, wanted: str) -> bool:
 
 
 def _published(container: Container) -> list[str]:
-    return [
-        f"{port.container_port}/{port.protocol}" for port in container.config.options.host.ports
-    ]
+    """Ports of the host, as docker's filter means them; nothing is published by what is stopped."""
+    ports = container.config.options.host.ports if container.state.status in RUNNING else ()
+    return [f"{port.host_port}/{port.protocol}" for port in ports if port.host_port]
 
 
 def _port_matches(ports: Sequence[str], wanted: str) -> bool:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..runtime.plan import READ_ONLY_PATHS, masked_paths
 from ..spec.container import Container, HostOptions
 from ..spec.image import health_document
 from ..spec.mount import MountPoint, Volume
@@ -110,10 +111,10 @@ def _config(c: Container) -> dict[str, Any]:
         "Tty": options.tty,
         "OpenStdin": options.open_stdin,
         "StdinOnce": options.stdin_once,
-        "Env": [e for e in process.env if not e.startswith(("HOSTNAME=", "TERM="))],
+        "Env": _environment(c),
         "Cmd": list(process.command) or None,
         "Image": options.image,
-        "Volumes": {p.target: {} for p in c.config.mounts if p.kind == "volume"} or None,
+        "Volumes": _anonymous_volumes(c) or None,
         "WorkingDir": process.working_dir if process.working_dir != "/" else "",
         "Entrypoint": list(process.entrypoint) or None,
         "OnBuild": None,
@@ -130,8 +131,42 @@ def _config(c: Container) -> dict[str, Any]:
     return config
 
 
+def _environment(c: Container) -> list[str]:
+    """As docker lists it: the user's variables, then those of the image."""
+    given = {e.partition("=")[0]: None for e in c.config.options.env}
+    ours = [e for e in c.config.process.env if e.partition("=")[0] not in ("HOSTNAME", "TERM")]
+    values = {e.partition("=")[0]: e for e in c.config.process.env}
+    first = [values[name] for name in given if name in values]
+    return first + [e for e in ours if e.partition("=")[0] not in given]
+
+
+def _anonymous_volumes(c: Container) -> dict[str, Any]:
+    """Places of volumes that nobody named: VOLUME, and -v with a place alone."""
+    named = {m.target for m in c.config.options.host.mounts if m.source}
+    return {p.target: {} for p in c.config.mounts if p.kind == "volume" and p.target not in named}
+
+
+def _capabilities(names: Iterable[str]) -> list[str] | None:
+    return [name if name == "ALL" else f"CAP_{name}" for name in names] or None
+
+
+def _security(option: str) -> str:
+    """`no-new-privileges` as docker writes it, without the value that says yes."""
+    return "no-new-privileges" if option == "no-new-privileges=true" else option
+
+
 def _host_config(host: HostOptions) -> dict[str, Any]:
+    """Docker leaves three of its fields out when they hold nothing."""
+    config = _host_fields(host)
+    for name in ("Init", "Sysctls", "Tmpfs"):
+        if config[name] is None:
+            del config[name]
+    return config
+
+
+def _host_fields(host: HostOptions) -> dict[str, Any]:
     r = host.resources
+    open_paths = host.privileged or "systempaths=unconfined" in host.security_opt
     return {
         "Binds": [_bind(m) for m in host.mounts if m.kind != "tmpfs" and m.source] or None,
         "ContainerIDFile": "",
@@ -146,8 +181,8 @@ def _host_config(host: HostOptions) -> dict[str, Any]:
         "VolumeDriver": "",
         "VolumesFrom": None,
         "ConsoleSize": [0, 0],
-        "CapAdd": list(host.cap_add) or None,
-        "CapDrop": list(host.cap_drop) or None,
+        "CapAdd": _capabilities(host.cap_add),
+        "CapDrop": _capabilities(host.cap_drop),
         "CgroupnsMode": "private",
         "Dns": list(host.dns),
         "DnsOptions": list(host.dns_options),
@@ -162,7 +197,7 @@ def _host_config(host: HostOptions) -> dict[str, Any]:
         "Privileged": host.privileged,
         "PublishAllPorts": host.publish_all,
         "ReadonlyRootfs": host.read_only,
-        "SecurityOpt": list(host.security_opt) or None,
+        "SecurityOpt": [_security(option) for option in host.security_opt] or None,
         "UTSMode": host.uts_mode,
         "UsernsMode": "",
         "ShmSize": host.shm_bytes,
@@ -181,6 +216,24 @@ def _host_config(host: HostOptions) -> dict[str, Any]:
         "MemoryReservation": r.memory_reservation_bytes,
         "MemorySwap": r.memory_swap_bytes,
         "PidsLimit": r.pids_limit or None,
+        "BlkioWeight": 0,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "DeviceCgroupRules": None,
+        "DeviceRequests": None,
+        "MemorySwappiness": None,
+        "OomKillDisable": False,
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        "MaskedPaths": [] if open_paths else list(masked_paths(os.cpu_count() or 1)),
+        "ReadonlyPaths": [] if open_paths else list(READ_ONLY_PATHS),
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in host.ulimits],
         "Init": host.init or None,
         "Tmpfs": {m.target: m.tmpfs_options for m in host.mounts if m.kind == "tmpfs"} or None,
@@ -200,7 +253,8 @@ def _mount(point: MountPoint) -> dict[str, Any]:
     mount["Destination"] = point.target
     if point.kind == "volume":
         mount["Driver"] = "local"
-    mount["Mode"] = "ro" if point.read_only else ""
+    named = point.kind == "volume" and len(point.name) < 64
+    mount["Mode"] = "ro" if point.read_only else "z" if named else ""
     mount["RW"] = not point.read_only
     mount["Propagation"] = point.propagation if point.kind == "bind" else ""
     return mount
@@ -208,7 +262,7 @@ def _mount(point: MountPoint) -> dict[str, Any]:
 
 def _bindings(ports: Iterable[PortBinding]) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
-    for port in ports:
+    for port in sorted(ports, key=lambda port: f"{port.container_port}/{port.protocol}"):
         found.setdefault(f"{port.container_port}/{port.protocol}", []).append(
             {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
         )
@@ -234,6 +288,11 @@ def _network_settings(
         "Ports": _published(c, endpoints),
         "EndpointID": endpoint_id(first) if first else "",
         "Gateway": first.gateway if first else "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
         "IPAddress": first.address if first else "",
@@ -311,8 +370,20 @@ def network(n: Network, endpoints: Iterable[Endpoint], names: Mapping[str, str])
             }
             for e in endpoints
         },
-        "Options": {"com.docker.network.bridge.name": n.bridge} if n.bridge else {},
+        "Options": _bridge_options(n),
         "Labels": dict(n.labels),
+    }
+
+
+def _bridge_options(n: Network) -> dict[str, str]:
+    if not n.bridge:
+        return {}
+    return {
+        **({"com.docker.network.bridge.default_bridge": "true"} if n.name == "bridge" else {}),
+        "com.docker.network.bridge.enable_icc": "true",
+        "com.docker.network.bridge.enable_ip_masquerade": "true",
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104 - the default
+        "com.docker.network.bridge.name": n.bridge,
     }
 
 
