@@ -199,7 +199,9 @@ def host_state() -> HostState:
             path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")
         ),
         processes=frozenset(
-            f"{pid} {line}" for pid, line in lines.items() if "/onggi/__main__.py" in line
+            f"{pid} {line}"
+            for pid, line in lines.items()
+            if "/onggi/__main__.py" in line and str(COMMAND.parent) in line
         ),
         temporary=frozenset(name for name in os.listdir("/tmp") if "onggi" in name),
     )

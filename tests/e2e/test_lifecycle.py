@@ -243,7 +243,7 @@ def test_kill(onggi: Onggi, busybox: str) -> None:
 
 
 def test_pause(onggi: Onggi, busybox: str) -> None:
-    onggi("run", "-d", "--name", "box", busybox, "sh", "-c", "while :; do date +%s%N > /t; done")
+    onggi("run", "-d", "--name", "box", busybox, "sh", "-c", "while :; do date +1%s > /t; done")
     onggi.until("1", "exec", "box", "cat", "/t")
     assert onggi.out("pause", "box") == "box"
     assert onggi.out("ps", "--format", "{{.State}} {{.Status}}").endswith("(Paused)")

@@ -154,18 +154,19 @@ class Images:
             self._push(name, report)
 
     def _local_tags(self, reference: Reference) -> list[Reference]:
-        names = [
+        of_repository = [
             parsed
             for image in self._store.images.list()
             for tag in image.tags
             if (parsed := parse_reference(tag)).name == reference.name
-            and reference.tag in ("", parsed.tag)
         ]
-        if names:
-            return sorted(names)
-        if reference.tag:
+        if not of_repository:
+            name = reference.familiar_name
+            raise NotFound(f"An image does not exist locally with the tag: {name}")
+        names = [name for name in of_repository if reference.tag in ("", name.tag)]
+        if not names:
             raise NotFound(f"tag does not exist: {reference.familiar}")
-        raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return sorted(names)
 
     def _push(self, reference: Reference, report: Report) -> None:
         from .layersink import push_image

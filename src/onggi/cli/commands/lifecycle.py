@@ -1,6 +1,7 @@
 """start, stop, restart, kill, rm, wait, pause, unpause, rename."""
 
 from ...errors import Conflict, NotFound, NotModified, OnggiError
+from ...spec.container import Container
 from .. import ending, limits
 from ..command import Command
 from ..flags import Values, flag_table
@@ -18,6 +19,14 @@ def missing_hint(session: Session, error: OnggiError, name: str) -> OnggiError:
         if near:
             error.hint = hint("container", session.language, near=near)
     return error
+
+
+def container_named(session: Session, name: str) -> Container:
+    """The container; a wrong name is answered with the nearest one."""
+    try:
+        return session.engine.containers.get(name)
+    except NotFound as error:
+        raise missing_hint(session, error, name) from error
 
 
 def named(session: Session, name: str) -> str:

@@ -6,10 +6,11 @@ from ...units import format_rfc3339, parse_time
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session, WriteError, refusal, write_all
+from .lifecycle import container_named
 
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
-    container = session.engine.containers.get(arguments[0])
+    container = container_named(session, arguments[0])
     entries = session.engine.logs.read(
         container.id,
         follow=values.on("follow"),

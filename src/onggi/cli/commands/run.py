@@ -2,7 +2,7 @@
 
 import os
 
-from ...errors import InvalidInput
+from ...errors import InvalidInput, NotFound
 from ...progress import Event, Report
 from ...spec.container import Container, ContainerOptions
 from ...spec.platform import parse_platform
@@ -87,11 +87,18 @@ def is_image_id(text: str) -> bool:
 
 def make(session: Session, values: Values, options: ContainerOptions) -> Container:
     """Create; pull what is missing; write the id file."""
-    container = session.engine.containers.create(
-        options,
-        pull=values.text("pull") or "missing",
-        report=pull_report(session, quiet=values.on("quiet")),
-    )
+    try:
+        container = session.engine.containers.create(
+            options,
+            pull=values.text("pull") or "missing",
+            report=pull_report(session, quiet=values.on("quiet")),
+        )
+    except NotFound as error:
+        if options.image not in error.message:  # a network, another container
+            raise
+        from .images import missing_image
+
+        raise missing_image(session, error, options.image) from error
     if values.text("cidfile"):
         write_id(values.text("cidfile"), container.id)
     return container
