@@ -85,7 +85,8 @@ RUN --mount=type=cache,target=/c,from=seed,source=/s,ro cat /c/f >> /seen && ! t
 def test_a_cache_id_is_no_path(onggi: Onggi, busybox: str, tmp_path: Path, name: str) -> None:
     top = context(
         tmp_path / "c",
-        f"FROM {busybox}\nRUN --mount=type=cache,target=/c,id={name} ls -A /c > /seen; > /c/canary\n",
+        f"FROM {busybox}\n"
+        f"RUN --mount=type=cache,target=/c,id={name} ls -A /c > /seen; > /c/canary\n",
     )
     build(onggi, top, "--no-cache")
     assert not Path("/etc/canary").exists()

@@ -58,6 +58,12 @@ class Cache:
         layers = tuple(Digest.parse(layer) for layer in record.layers)
         return Hit(layers, record.diff_id, record.created_ns)
 
+    def told(self, key: str) -> dict[str, Any]:
+        """What was recorded for people, of a key that `lookup` finds."""
+        record = None if self._fresh else self._store.cache.lookup(key)
+        found: dict[str, Any] = json.loads(record.inputs_json) if record is not None else {}
+        return found
+
     def record(
         self,
         key: str,

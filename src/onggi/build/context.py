@@ -128,9 +128,10 @@ class Tree:
 
     # -- sources
 
-    def find(self, pattern: str) -> list[str]:
+    def find(self, pattern: str, *, double_star: bool = False) -> list[str]:
         """The paths that a COPY source names, links not yet followed. Without wildcards there is
-        exactly one or NotFound; with wildcards there may be none."""
+        exactly one or NotFound; with wildcards there may be none. With `double_star` (--parents)
+        `**` is any number of folders."""
         normal = posixpath.normpath("/" + pattern).strip("/")
         if not glob.has_wildcards(normal):
             if not self.exists(normal):
@@ -142,14 +143,14 @@ class Tree:
             fixed += 1
         top = self.resolve("/".join(parts[:fixed]))
         try:
-            matches = glob.matcher(glob.tokens("/".join(parts[fixed:])))
+            matches = glob.matcher(glob.tokens("/".join(parts[fixed:]), double_star=double_star))
         except glob.BadPattern as error:
             raise InvalidInput(f"{pattern}: {error}") from error
         if top is None:
             return []
-        return [
-            f"{top}/{rest}".lstrip("/") for rest in self._matching(top, "", matches, len(parts))
-        ]
+        depth = MAX_DEPTH if double_star and "**" in parts else len(parts)
+        found = self._matching(top, "", matches, depth)
+        return [f"{top}/{rest}".lstrip("/") for rest in found]
 
     def _matching(self, top: str, below: str, matches: "glob.Matches", depth: int) -> Iterator[str]:
         """Names under `top` that match; what is below a match is not looked at. Only patterns hold

@@ -36,10 +36,7 @@ def layer_pieces(
         yield from writer.source(source, several=count > 1)
     for document in operation.inline:
         path = writer.place(document.name, several=count > 1)
-        content = document.content
-        if document.strip_tabs:
-            content = "".join(line.lstrip("\t") for line in content.splitlines(keepends=True))
-        data = content.encode("utf-8", "surrogateescape")
+        data = document.text.encode("utf-8", "surrogateescape")
         attributes = writer.attributes(0o644, Owner(0, 0), EARLIEST_NS)
         target.put(path, "file", attributes, size=len(data))
         yield target.drain() + data + padding(len(data))

@@ -86,7 +86,32 @@ class WorkdirOp(NamedTuple):
     epoch: int | None = None
 
 
-Operation = BaseOp | RunOp | CopyOp | WorkdirOp
+class UrlOp(NamedTuple):
+    """A file from the web, as /`name` on nothing. With a `checksum` the web is asked once."""
+
+    url: str
+    name: str
+    checksum: str = ""
+    epoch: int | None = None
+
+
+class GitOp(NamedTuple):
+    """A git repository's files, or those of one folder, on nothing."""
+
+    remote: str
+    ref: str = ""
+    subdir: str = ""
+    commit: str = ""
+    submodules: bool = True
+    keep_git_dir: bool = False
+
+
+class MergeOp(NamedTuple):
+    """The parent with the layers of the second input on top: COPY --link, whose layer does not
+    depend on what is below it."""
+
+
+Operation = BaseOp | RunOp | CopyOp | WorkdirOp | UrlOp | GitOp | MergeOp
 
 
 class Vertex(NamedTuple):

@@ -5,13 +5,14 @@ Owns the scopes of ARG and ENV and the order of everything; file contents play n
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..dockerfile import address, metadata, runmount
 from ..dockerfile import instructions as df
-from ..dockerfile import metadata, runmount
 from ..dockerfile.expand import expand, expand_words
-from ..dockerfile.lexer import heredoc_header
+from ..dockerfile.lexer import Heredoc, heredoc_header
 from ..dockerfile.parser import Source
 from ..dockerfile.problem import at_line, placed
 from ..errors import InvalidInput, OnggiError, Unsupported
@@ -22,11 +23,14 @@ from .graph import (
     CONTEXT,
     BaseOp,
     CopyOp,
+    GitOp,
+    MergeOp,
     Operation,
     Plan,
     RunMount,
     RunOp,
     Step,
+    UrlOp,
     Vertex,
     WorkdirOp,
     canonical,
@@ -42,8 +46,8 @@ from .graph_select import (
 )
 from .hints import env_warnings, outside_context, secret_warnings
 
+SCRIPTS = "/dev/pipes"  # where docker puts a heredoc with a #! line
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_URL = ("http://", "https://", "git://", "git@", "ssh://")
 
 
 class PlanOptions(NamedTuple):
@@ -272,6 +276,11 @@ class _Planner:
         _check_run_flags(item, options)
         args = _run_arguments(item)
         lent, inputs = self.mounts(item, state)
+        if item.heredocs and args[0].startswith("#!"):
+            name, vertex = self.script(item.heredocs[0], args[0])
+            inputs = (*inputs, vertex)
+            lent = (*lent, RunMount("bind", SCRIPTS, origin=len(inputs)))
+            args = (f"{SCRIPTS}/{name}",)
         if item.shell:
             args = (*(state.config.shell or metadata.DEFAULT_SHELL), args[0])
         operation = RunOp(
@@ -294,6 +303,13 @@ class _Planner:
         shown = [f"|{len(declared)}", *declared] if declared else []
         text = " ".join(("RUN", *shown, *args, "# buildkit"))
         return self.step(item.at, state, makes=True, created_by=text)
+
+    def script(self, document: Heredoc, text: str) -> tuple[str, int]:
+        """A heredoc with a `#!` line is a file to run: (its name, the vertex that holds it)."""
+        name = posixpath.basename(document.name) or "script"
+        file = Heredoc(name, text, False, False)
+        operation = CopyOp((), f"/{name}", chmod="755", inline=(file,), epoch=self.options.epoch)
+        return name, self.vertex(operation, self.vertex(BaseOp()))
 
     def mounts(
         self, item: df.Run, state: StageState
@@ -339,24 +355,20 @@ class _Planner:
         return self.vertex(operation, self.vertex(BaseOp()))
 
     def copy(self, item: df.Copy, state: StageState) -> StageState:
-        _refuse_copy_flags(item)
         grow = self.expand
         sources = tuple(grow(source, state) for source in item.sources)
         written = grow(item.destination, state)
-        origin, inputs = (CONTEXT, ()) if not item.stage else self.origin(item.stage, item.at)
-        if origin:
-            for source in sources:
-                _check_address(item, source)
-                _check_context_source(item.keyword, source, self.options.context_name)
+        copied, origin, inputs = self.copy_source(item, sources, grow(item.checksum, state))
         inline = tuple(
             doc._replace(content=expand(doc.content, state.variables, quotes=False))
             if doc.expand else doc for doc in item.inline
         )  # fmt: skip
+        local = item.keyword == "ADD" and origin == CONTEXT
         operation = CopyOp(
-            sources=sources,
+            sources=copied,
             destination=metadata.destination(state.config.working_dir, written),
             origin=origin,
-            unpack=item.keyword == "ADD" if item.unpack is None else item.unpack,
+            unpack=local if item.unpack is None else item.unpack,
             parents=item.parents,
             chown=grow(item.chown, state),
             chmod=_check_mode(grow(item.chmod, state)),
@@ -364,12 +376,47 @@ class _Planner:
             inline=inline,
             epoch=self.options.epoch,
         )
-        state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
+        if item.link:
+            _check_link(operation)
+            made = self.vertex(operation, self.vertex(BaseOp()), *inputs)
+            state = state._replace(vertex=self.vertex(MergeOp(), state.vertex, made))
+        else:
+            state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
         flags = [f"--chown={operation.chown}"] if operation.chown else []
         flags += [f"--chmod={operation.chmod}"] if operation.chmod else []
+        flags += ["--link"] if item.link else []
         documents = [f"<<{doc.name}" for doc in inline]
         words = (item.keyword, *flags, *sources, *documents, written, "# buildkit")
         return self.step(item.at, state, makes=True, created_by=" ".join(words))
+
+    def copy_source(
+        self, item: df.Copy, sources: tuple[str, ...], checksum: str
+    ) -> tuple[tuple[str, ...], str, tuple[int, ...]]:
+        """(CopyOp.sources, CopyOp.origin, the second input)."""
+        remote = [source for source in sources if not item.stage and _is_address(item, source)]
+        if checksum and not remote:
+            raise InvalidInput("checksum can't be specified for non-HTTP(S) sources")
+        if not remote:
+            origin, inputs = self.origin(item.stage, item.at) if item.stage else (CONTEXT, ())
+            if origin:
+                for source in sources:
+                    _check_context_source(item.keyword, source, self.options.context_name)
+            return sources, origin, inputs
+        if len(sources) + len(item.inline) > 1:
+            raise Unsupported(
+                "ADD of an address together with other sources is not supported",
+                hint="give every URL and repository an ADD line of its own",
+            )
+        repository = address.repository(remote[0])
+        operation: Operation
+        if repository is None:
+            name = address.file_name(remote[0])
+            sums = _check_sum(checksum)
+            operation = UrlOp(remote[0], name, sums, self.options.epoch)
+        else:
+            repository = repository._replace(commit=checksum or repository.commit)
+            operation, name = GitOp(*repository, item.keep_git_dir), "/"
+        return (name,), "", (self.vertex(operation, self.vertex(BaseOp())),)
 
     def origin(self, name: str, at: Source) -> tuple[str, tuple[int, ...]]:
         """(CopyOp.origin, the second input) of what from= names."""
@@ -407,14 +454,8 @@ def _run_arguments(item: df.Run) -> tuple[str, ...]:
         return item.args
     if not item.shell:
         raise InvalidInput("RUN in JSON form cannot have a heredoc")
-    first = item.heredocs[0]
     if heredoc_header(item.args[0].strip()):
-        lines = first.content.splitlines(keepends=True)
-        content = "".join(line.lstrip("\t") if first.strip_tabs else line for line in lines)
-        if content.startswith("#!"):
-            raise Unsupported("a RUN heredoc that begins with #! is not supported yet",
-                              hint="leave the #! line out: the SHELL runs the text")  # fmt: skip
-        return (content,)
+        return (item.heredocs[0].text,)
     bodies = "".join(f"\n{doc.content}{doc.name}" for doc in item.heredocs)
     return (item.args[0] + bodies,)
 
@@ -435,21 +476,26 @@ def _check_run_flags(item: df.Run, options: PlanOptions) -> None:
         )
 
 
-def _refuse_copy_flags(item: df.Copy) -> None:
-    unsupported = {"--checksum": bool(item.checksum)}
-    for flag, given in unsupported.items():
-        if given:
-            raise Unsupported(f"{item.keyword} {flag} is not supported yet")
+def _is_address(item: df.Copy, source: str) -> bool:
+    found = address.is_url(source) or address.repository(source) is not None
+    if found and item.keyword == "COPY":
+        raise InvalidInput("source can't be a URL for COPY", hint=f"ADD {source} fetches it")
+    return found
 
 
-def _check_address(item: df.Copy, source: str) -> None:
-    if source.startswith(_URL) or (source.endswith(".git") and "://" in source):
-        if item.keyword == "COPY":
-            raise InvalidInput("source can't be a URL for COPY", hint="use RUN with curl or wget")
-        raise Unsupported(
-            "ADD of a URL or git repository is not supported yet",
-            hint="fetch it in a RUN step, or put the file into the build context",
+def _check_link(operation: CopyOp) -> None:
+    """A linked layer knows nothing of the stage below, so not its users either."""
+    if operation.chown and not re.fullmatch(r"[0-9]+(:[0-9]+)?", operation.chown):
+        raise InvalidInput(
+            f"--link with --chown={operation.chown[:40]}: a linked layer knows no user names",
+            hint="give the numbers, for example --chown=1000:1000",
         )
+
+
+def _check_sum(text: str) -> str:
+    if text and not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        raise InvalidInput(f"invalid checksum {text[:80]!r}: sha256: and 64 hexadecimal digits")
+    return text
 
 
 def _check_context_source(keyword: str, source: str, context_name: str) -> None:

@@ -27,7 +27,7 @@ class NoContext(Tree):
     def __init__(self) -> None:
         super().__init__(-1, "no build context", NO_RULES, rooted=False)
 
-    def find(self, pattern: str) -> list[str]:
+    def find(self, pattern: str, *, double_star: bool = False) -> list[str]:
         raise NotFound(
             f'failed to compute cache key: "{pattern}": not found: the build has no context',
             hint="give the folder to copy from: onggi build -f - .",

@@ -3,12 +3,29 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..errors import InvalidInput
+
+MAX_SECRET_BYTES = 500 << 10  # docker's own limit
+
 
 class Secret(NamedTuple):
     """--secret: a file of the host, or a value from the caller's environment."""
 
     path: str = ""
     value: bytes | None = None
+
+    def read(self, name: str) -> bytes:
+        """Raises InvalidInput naming the secret, never its content."""
+        value = self.value
+        if value is None:
+            try:
+                with open(self.path, "rb") as file:
+                    value = file.read(MAX_SECRET_BYTES + 1)
+            except OSError as error:
+                raise InvalidInput(f"secret {name}: {self.path}: {error.strerror}") from error
+        if len(value) > MAX_SECRET_BYTES:
+            raise InvalidInput(f"secret {name} too big. max size 500KB")
+        return value
 
 
 class Loans(NamedTuple):

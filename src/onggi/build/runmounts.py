@@ -18,11 +18,10 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from .cache import content
 from .graph import RunMount
-from .loans import Loans, Secret
+from .loans import Loans
 from .mountcache import CacheMounts
 
 Layers = tuple[Digest, ...]
-MAX_SECRET_BYTES = 500 << 10  # docker's own limit
 _GUARDED = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC
 _ROOM = 64 << 10  # of a secret's file system, beside the secret
 
@@ -123,7 +122,7 @@ class RunMounts:
                     hint=f"give it: --secret id={wanted.id},src=FILE",
                 )
             return None
-        value = _read_secret(wanted.id, secret)
+        value = secret.read(wanted.id)
         if wanted.env:
             text = os.fsdecode(value)
             if "\0" in text:
@@ -171,20 +170,6 @@ def _part(root: int, wanted: RunMount) -> int:
         return staging.part_of(root, part)
     finally:
         os.close(part)
-
-
-def _read_secret(name: str, secret: Secret) -> bytes:
-    if secret.value is not None:
-        value = secret.value
-    else:
-        try:
-            with open(secret.path, "rb") as file:
-                value = file.read(MAX_SECRET_BYTES + 1)
-        except OSError as error:
-            raise InvalidInput(f"secret {name}: {secret.path}: {error.strerror}") from error
-    if len(value) > MAX_SECRET_BYTES:
-        raise InvalidInput(f"secret {name} too big. max size 500KB")
-    return value
 
 
 def _memory_file(wanted: RunMount, value: bytes) -> int:

@@ -16,7 +16,19 @@ from ..progress import Message, Report, StepFinished, StepOutput, StepStarted, W
 from ..spec.digest import Digest
 from .cache import Cache, Hit, Layers, content, copy_key
 from .context import Tree
-from .graph import BaseOp, CopyOp, Plan, RunOp, Step, Vertex, WorkdirOp, operation_digest
+from .graph import (
+    BaseOp,
+    CopyOp,
+    GitOp,
+    MergeOp,
+    Plan,
+    RunOp,
+    Step,
+    UrlOp,
+    Vertex,
+    WorkdirOp,
+    operation_digest,
+)
 from .loans import Loans
 from .sources import SourceTree, gather, manifest_digest
 
@@ -103,6 +115,10 @@ class Solver:
 
     def operate(self, vertex: Vertex, inputs: list[Result]) -> Result:
         operation, parent = vertex.operation, inputs[0].layers
+        if isinstance(operation, MergeOp):
+            return inputs[1]._replace(layers=(*parent, *inputs[1].layers))
+        if isinstance(operation, (UrlOp, GitOp)):
+            return self.remote(operation)
         if isinstance(operation, CopyOp):
             if operation.origin:
                 with self.contexts(operation.origin) as tree:
@@ -122,6 +138,13 @@ class Solver:
             diff_id = self.run(operation, inputs)
         made = self.cache.record(key, parent, diff_id or "", operation, {}, time.time_ns())
         return Result(made.layers, made.diff_id, made.created_ns, False)
+
+    def remote(self, operation: UrlOp | GitOp) -> Result:
+        from . import remote
+
+        found = remote.Remote(self.engine, self.cache, self.loans)
+        hit, cached = found.url(operation) if isinstance(operation, UrlOp) else found.git(operation)
+        return Result(hit.layers, hit.diff_id, hit.created_ns, cached)
 
     def run(self, operation: RunOp, inputs: list[Result]) -> Digest:
         from . import ops, runmounts

@@ -44,7 +44,7 @@ def gather(operation: CopyOp, tree: Tree) -> list[SourceTree]:
     excludes = parse_ignore("\n".join(operation.excludes).encode("utf-8", "surrogateescape"))
     found: list[SourceTree] = []
     for source in operation.sources:
-        for path in tree.find(source):
+        for path in tree.find(source, double_star=operation.parents):
             real = tree.resolve(path)
             if real is None:
                 raise tree.missing(source, path)

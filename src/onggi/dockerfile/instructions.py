@@ -70,6 +70,7 @@ class Copy(NamedTuple):
     excludes: tuple[str, ...] = ()
     checksum: str = ""
     unpack: bool | None = None
+    keep_git_dir: bool = False
 
 
 class Run(NamedTuple):
@@ -301,6 +302,7 @@ def _copy(item: Node, flags: Flags) -> Copy:
         excludes=tuple(flags.get("exclude", ())),
         checksum=_one(flags, "checksum"),
         unpack=None if not unpack else unpack == "true",
+        keep_git_dir=_one(flags, "keep-git-dir") == "true",
     )
 
 

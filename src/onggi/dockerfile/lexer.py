@@ -29,6 +29,13 @@ class Heredoc(NamedTuple):
     expand: bool
     strip_tabs: bool
 
+    @property
+    def text(self) -> str:
+        """The body as it is used: `<<-` takes the tabs at line starts away."""
+        if not self.strip_tabs:
+            return self.content
+        return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
+
 
 class Line(NamedTuple):
     """One instruction's text, continuations joined; `first` and `last` count from 1."""

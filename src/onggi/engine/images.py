@@ -23,6 +23,7 @@ from .events import Events
 from .imageview import HistoryRow
 
 if TYPE_CHECKING:
+    from ..registry import config
     from ..registry.client import Registry
     from ..registry.pulling import Pulled
     from .settings import Settings
@@ -208,19 +209,24 @@ class Images:
             hint="look on https://hub.docker.com and pull by name",
         )
 
-    def _registry(self, report: Report) -> "Registry":
+    def web_settings(self) -> "config.Settings":
+        """How this machine reaches the web: proxies, authorities, mirrors."""
         from ..registry import config
-        from ..registry.client import Registry
-        from ..registry.credentials import Credentials
         from ..registry.protocol import Proxies
 
         said = self._settings.proxies
         proxies = Proxies(said.get("http", ""), said.get("https", ""), said.get("no", ""))
+        return config.load(self._settings.config_files, proxies=proxies)
+
+    def _registry(self, report: Report) -> "Registry":
+        from ..registry.client import Registry
+        from ..registry.credentials import Credentials
+
         path = self._settings.docker_config
         credentials = Credentials(
             path, run=_helper_runner(path), warn=lambda text: report(Warning(text))
         )
-        return Registry(config.load(self._settings.config_files, proxies=proxies), credentials)
+        return Registry(self.web_settings(), credentials)
 
     # -- archives
 
