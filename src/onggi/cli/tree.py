@@ -41,6 +41,8 @@ COMMANDS = {
     "diff": "look:DIFF",
     "port": "look:PORT",
     "top": "look:TOP",
+    "stats": "stats:STATS",
+    "update": "update:UPDATE",
     "commit": "commit:COMMIT",
     "images": "images:IMAGES",
     "rmi": "images:RMI",
@@ -105,7 +107,7 @@ COMMANDS.update(
     (f"container {name}", COMMANDS[name])
     for name in (
         "attach commit cp create diff exec export kill logs pause port rename restart rm run start "
-        "stop top unpause wait"
+        "stats stop top unpause update wait"
     ).split()
 )
 
@@ -119,10 +121,10 @@ ALIASES = {
 
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
-    "search", "stats", "update", "buildx", "compose", "checkpoint", "context", "manifest",
-    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "container stats",
-    "container update", "network connect", "network create", "network disconnect", "network prune",
-    "network rm", "system dial-stdio", "volume update",
+    "search", "buildx", "compose", "checkpoint", "context", "manifest",
+    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "network connect",
+    "network create", "network disconnect", "network prune", "network rm", "system dial-stdio",
+    "volume update",
 ))  # fmt: skip
 
 

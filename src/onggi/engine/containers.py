@@ -29,9 +29,11 @@ from .reaper import ACTIVE, Reaper
 
 if TYPE_CHECKING:
     from ..monitor.attach import Attachment
+    from ..spec.container import Resources
     from .control import Control, Table
     from .launch import Launcher
     from .notes import Why
+    from .restart import Policy
     from .run import Services
     from .volumes import Volumes
     from .wiring import Wiring
@@ -224,8 +226,14 @@ class Containers:
         from . import merge
 
         container = self.get(reference)
-        merge.check_name(name.lstrip("/"))
-        self._store.containers.rename(container.id, name.lstrip("/"))
+        if name.lstrip("/") == container.name:
+            raise InvalidInput("Renaming a container with the same name as its current name")
+        try:
+            merge.check_name(name.lstrip("/"))
+            self._store.containers.rename(container.id, name.lstrip("/"))
+        except (Conflict, InvalidInput) as error:
+            error.message = f"Error when allocating new name: {error.message}"
+            raise
         renamed = container._replace(name=name.lstrip("/"))
         self._events.container(renamed, "rename", oldName=f"/{container.name}")
 
@@ -332,6 +340,18 @@ class Containers:
 
     def top(self, reference: str, ps_args: Sequence[str]) -> "Table":
         return self._control.top(self.get(reference), ps_args)
+
+    def update(
+        self, reference: str, change: "Resources", policy: "Policy | None" = None
+    ) -> Sequence[str]:
+        """Other limits (what is 0 stays) and another restart policy, also while it runs; warnings.
+        Raises Conflict, InvalidInput with docker's words."""
+        from . import update
+
+        container = self.get(reference)
+        warnings = update.update(self._store, self._paths, self.get, container, change, policy)
+        self._events.container(container, "update")
+        return warnings
 
     # -- what it changed
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..runtime.plan import READ_ONLY_PATHS, masked_paths
-from ..spec.container import Container, HostOptions
+from ..spec.container import Container, DeviceRate, HostOptions, Resources
 from ..spec.image import health_document
 from ..spec.mount import MountPoint, Volume
 from ..spec.network import Endpoint, Network, PortBinding
@@ -168,7 +168,8 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
     r = host.resources
     open_paths = host.privileged or "systempaths=unconfined" in host.security_opt
     return {
-        "Binds": [_bind(m) for m in host.mounts if m.kind != "tmpfs" and m.source] or None,
+        "Binds": [_bind(m) for m in host.mounts if m.kind in ("bind", "volume") and m.source]
+        or None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": host.log_driver, "Config": dict(host.log_options)},
         "NetworkMode": host.network_mode,
@@ -178,12 +179,12 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
             "MaximumRetryCount": host.restart_retries,
         },
         "AutoRemove": host.auto_remove,
-        "VolumeDriver": "",
-        "VolumesFrom": None,
+        "VolumeDriver": host.volume_driver,
+        "VolumesFrom": list(host.volumes_from) or None,
         "ConsoleSize": [0, 0],
         "CapAdd": _capabilities(host.cap_add),
         "CapDrop": _capabilities(host.cap_drop),
-        "CgroupnsMode": "private",
+        "CgroupnsMode": host.cgroupns_mode or "private",
         "Dns": list(host.dns),
         "DnsOptions": list(host.dns_options),
         "DnsSearch": list(host.dns_search),
@@ -199,35 +200,33 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "ReadonlyRootfs": host.read_only,
         "SecurityOpt": [_security(option) for option in host.security_opt] or None,
         "UTSMode": host.uts_mode,
-        "UsernsMode": "",
+        "UsernsMode": host.userns_mode,
         "ShmSize": host.shm_bytes,
         "Sysctls": dict(host.sysctls) or None,
         "Runtime": "onggi-runtime",
-        "Isolation": "",
+        "Isolation": host.isolation,
         "CpuShares": r.cpu_shares,
         "Memory": r.memory_bytes,
         "NanoCpus": r.nano_cpus,
-        "CgroupParent": "",
+        "CgroupParent": host.cgroup_parent,
+        **_block_io(r),
         "CpuPeriod": r.cpu_period_us,
         "CpuQuota": r.cpu_quota_us,
+        "CpuRealtimePeriod": r.cpu_rt_period_us,
+        "CpuRealtimeRuntime": r.cpu_rt_runtime_us,
         "CpusetCpus": r.cpuset_cpus,
         "CpusetMems": r.cpuset_mems,
-        "Devices": [],
+        "Devices": [
+            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access}
+            for d in host.devices
+        ],
+        "DeviceCgroupRules": list(host.device_cgroup_rules) or None,
+        "DeviceRequests": _device_requests(host),
         "MemoryReservation": r.memory_reservation_bytes,
-        "MemorySwap": r.memory_swap_bytes,
+        "MemorySwap": r.memory_swap_bytes or 2 * r.memory_bytes,
+        "MemorySwappiness": None if r.memory_swappiness < 0 else r.memory_swappiness,
+        "OomKillDisable": r.oom_kill_disable,
         "PidsLimit": r.pids_limit or None,
-        "BlkioWeight": 0,
-        "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
-        "DeviceCgroupRules": None,
-        "DeviceRequests": None,
-        "MemorySwappiness": None,
-        "OomKillDisable": False,
         "CpuCount": 0,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
@@ -240,6 +239,49 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
     }
 
 
+def _block_io(r: Resources) -> dict[str, Any]:
+    def rates(devices: Iterable[DeviceRate], word: str = "Rate") -> list[dict[str, Any]]:
+        return [{"Path": device.path, word: device.rate} for device in devices]
+
+    return {
+        "BlkioWeight": r.blkio_weight,
+        "BlkioWeightDevice": rates(r.blkio_weight_devices, "Weight"),
+        "BlkioDeviceReadBps": rates(r.read_bps),
+        "BlkioDeviceWriteBps": rates(r.write_bps),
+        "BlkioDeviceReadIOps": rates(r.read_iops),
+        "BlkioDeviceWriteIOps": rates(r.write_iops),
+    }
+
+
+def _device_requests(host: HostOptions) -> list[dict[str, Any]] | None:
+    """CDI names, and GPUs as docker's client asks for them."""
+    found = []
+    if host.cdi_devices:
+        found.append(_request("cdi", 0, list(host.cdi_devices), None))
+    names = [word.partition("=")[2] for word in host.gpus if word.startswith("device=")]
+    counts = [
+        -1 if word == "all" else int(word.partition("=")[2])
+        for word in host.gpus
+        if not word.startswith("device=")
+    ]
+    if names:
+        found.append(_request("", 0, names, [["gpu"]]))
+    found += [_request("", count, None, [["gpu"]]) for count in counts]
+    return found or None
+
+
+def _request(
+    driver: str, count: int, ids: list[str] | None, capabilities: list[list[str]] | None
+) -> dict[str, Any]:
+    return {
+        "Driver": driver,
+        "Count": count,
+        "DeviceIDs": ids,
+        "Capabilities": capabilities,
+        "Options": {},
+    }
+
+
 def _bind(request: Any) -> str:
     mode = ":ro" if request.read_only else ""
     return f"{request.source}:{request.target}{mode}"
@@ -247,7 +289,7 @@ def _bind(request: Any) -> str:
 
 def _mount(point: MountPoint) -> dict[str, Any]:
     mount: dict[str, Any] = {"Type": point.kind}
-    if point.kind == "volume":
+    if point.kind in ("volume", "image") and point.name:
         mount["Name"] = point.name
     mount["Source"] = point.source
     mount["Destination"] = point.target

@@ -183,7 +183,7 @@ def merge(now: Resources, change: Resources) -> Resources:
         raise Conflict(
             "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set"
         )
-    memory, swap = change.memory_bytes, now.memory_swap_bytes
+    memory, swap = change.memory_bytes, now.memory_swap_bytes or 2 * now.memory_bytes
     if memory and not change.memory_swap_bytes and 0 < swap < memory:
         raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the "
