@@ -18,10 +18,26 @@ _NAME_REST = _NAME_FIRST | frozenset("_.-")
 
 
 def check_name(name: str) -> str:
-    """A container's or volume's name, docker's rule. Raises InvalidInput."""
+    """A container's name, docker's rule. Raises InvalidInput."""
     if len(name) < 2 or name[0] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
         raise InvalidInput(
             f"Invalid container name ({name[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    return name
+
+
+def check_volume_name(name: str) -> str:
+    """A volume's name, docker's rule. Raises InvalidInput."""
+    if name[:1] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
+        raise InvalidInput(
+            f'create {name[:80]}: "{name[:80]}" includes invalid characters for a local volume '
+            'name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host '
+            "directory, use absolute path"
+        )
+    if len(name) < 2:
+        raise InvalidInput(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric "
+            "characters"
         )
     return name
 

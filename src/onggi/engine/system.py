@@ -83,6 +83,8 @@ class System:
         idle = [c.id for c in containers if c.state.status not in ("running", "paused")]
         volumes = {v.name: _tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
         unused = {v.name for v in self._store.volumes.unused()}
+        cached = self._store.cache.list()
+        cache_bytes = sum(record.size_bytes for record in cached)
         return [
             Usage("Images", len(images), sum(i.id in used for i in images), total, total - kept),
             Usage(
@@ -99,6 +101,7 @@ class System:
                 sum(volumes.values()),
                 sum(volumes[name] for name in unused),
             ),
+            Usage("Build Cache", len(cached), 0, cache_bytes, cache_bytes),
         ]
 
 

@@ -15,7 +15,7 @@ from ..spec.image import Image
 from ..spec.mount import MountPoint, MountRequest, RootFilesystem, Volume
 from ..store.store import Store
 from .events import Events
-from .merge import check_name
+from .merge import check_volume_name
 
 
 class Volumes:
@@ -33,7 +33,7 @@ class Volumes:
     ) -> Volume:
         """The volume of that name, made when missing; no name makes an anonymous one."""
         if name:
-            check_name(name)
+            check_volume_name(name)
         else:
             name, anonymous = os.urandom(32).hex(), True
         began_ns = time.time_ns()

@@ -177,7 +177,7 @@ def enter_directory(path: str, root_fd: int) -> None:
 
 def cwd_error(path: str, error: OSError) -> OnggiError:
     text = (error.strerror or "").lower()
-    return OnggiError(f'chdir to cwd ("{path}") set in config.json failed: {text}')
+    return InvalidInput(f'chdir to cwd ("{path}") set in config.json failed: {text}')
 
 
 def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:

@@ -71,6 +71,8 @@ def unpack_error(message: bytes, prefix: str) -> OnggiError:
     if message[:1] != ERROR or len(fields) != 4:
         return OnggiError(prefix + "the process died while it was being set up")
     kind, _step, _number, text = fields
+    if text.startswith(("unable to find user ", "unable to find group ")):
+        prefix = ""  # docker looks the user up itself, before it starts anything
     return _KINDS.get(kind, OnggiError)(prefix + text)
 
 

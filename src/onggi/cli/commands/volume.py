@@ -7,7 +7,7 @@ from ...spec.mount import Volume
 from .. import environment
 from ..command import Command
 from ..flags import Values, flag_table
-from ..session import Session, each, refusal
+from ..session import Session, each
 from ..table import filters_of, print_rows
 from .ps import FORMAT_HELP
 
@@ -19,10 +19,12 @@ HEADERS = {
 
 
 def create(session: Session, values: Values, arguments: list[str]) -> int:
-    if values.text("driver") not in ("", "local"):
-        driver = values.text("driver")
-        raise refusal(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-    name = arguments[0] if arguments else ""
+    name, driver = arguments[0] if arguments else "", values.text("driver")
+    if driver not in ("", "local"):
+        raise InvalidInput(
+            f"create {arguments[0] if arguments else ''}: error looking up volume plugin {driver}: "
+            f'plugin "{driver}" not found'
+        )
     labels = environment.labels((), values.many("label"))
     session.out.line(session.engine.volumes.create(name, labels).name)
     return 0
