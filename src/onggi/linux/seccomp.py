@@ -7,9 +7,13 @@ when a program is not in the cache. Never decides what is allowed.
 import os
 import zlib
 from struct import pack
+from typing import TYPE_CHECKING
 
 from . import libc
 from .capability import mask_of
+
+if TYPE_CHECKING:
+    from . import seccomp_profile
 
 _SET_MODE_FILTER = 1
 NEW_LISTENER = 0x8
@@ -46,12 +50,26 @@ def cached_program(directory: str, profile_json: str, capabilities: frozenset[st
 
 def compile_now(profile_json: str, capabilities: frozenset[str]) -> bytes:
     """Raises InvalidInput or Unsupported, saying where, for a profile that cannot be had."""
-    from . import seccomp_compiler, seccomp_profile
+    from . import seccomp_profile
 
     if profile_json:
-        profile = seccomp_profile.parse_profile(profile_json)
-    else:
-        profile = seccomp_profile.default_profile()
+        return _compile(seccomp_profile.parse_profile(profile_json), capabilities)
+    return _compile(seccomp_profile.default_profile(), capabilities)
+
+
+def compile_with_flags(
+    profile: object, capabilities: frozenset[str], *, listener: bool
+) -> tuple[bytes, int]:
+    """The program and `load`'s flags of an OCI profile, given as parsed JSON."""
+    from . import seccomp_profile
+
+    parsed = seccomp_profile.profile_from(profile, listener=listener)
+    return _compile(parsed, capabilities), parsed.flags
+
+
+def _compile(profile: "seccomp_profile.Profile", capabilities: frozenset[str]) -> bytes:
+    from . import seccomp_compiler
+
     host = os.uname()
     kernel = _kernel_version(host.release)
     return seccomp_compiler.compile_profile(profile, capabilities, host.machine, kernel)

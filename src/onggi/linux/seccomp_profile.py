@@ -22,23 +22,24 @@ _ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 ALLOW, KILL_PROCESS = _ACTIONS["SCMP_ACT_ALLOW"], _ACTIONS["SCMP_ACT_KILL_PROCESS"]
 _ERRNO, _TRACE = _ACTIONS["SCMP_ACT_ERRNO"], _ACTIONS["SCMP_ACT_TRACE"]
+_NOTIFY = _ACTIONS["SCMP_ACT_NOTIFY"]
 PERMISSIVE = frozenset((ALLOW, _ACTIONS["SCMP_ACT_LOG"], _TRACE))
 ACTION_MASK = 0xFFFF0000
 
 OPERATORS = frozenset(
     f"SCMP_CMP_{operator}" for operator in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 )
-_HARMLESS_FLAGS = frozenset(
-    # We filter a process of one thread, never ask for SPEC_ALLOW, and log nothing: none of these
-    # changes a verdict.
-    ("", "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW")
-)
+_FLAGS = {  # we filter a process of one thread: nothing to synchronise
+    "": 0, "SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 0x2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 0x4, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0x20,
+}  # fmt: skip
 
 
 class Argument(NamedTuple):
@@ -79,6 +80,7 @@ class Profile(NamedTuple):
     rules: tuple[Rule, ...]
     architectures: tuple[str, ...] = ()
     sub_architectures: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    flags: int = 0
 
 
 def errno_result(number: int) -> int:
@@ -103,25 +105,40 @@ def parse_profile(text: str | bytes) -> Profile:
     return profile_from(whole)
 
 
-def profile_from(value: object) -> Profile:
-    """The same from parsed JSON: `linux.seccomp` of an OCI config."""
+def profile_from(value: object, *, listener: bool = False) -> Profile:
+    """The same from parsed JSON: `linux.seccomp` of an OCI config. With `listener` there is an
+    agent that answers SCMP_ACT_NOTIFY."""
     whole = _object(value, "profile")
-    if whole.get("listenerPath") or whole.get("listenerMetadata"):
+    if not listener and (whole.get("listenerPath") or whole.get("listenerMetadata")):
         raise Unsupported("seccomp profile: listenerPath needs an agent, which is not offered")
+    flags = 0
     for flag in _strings(whole.get("flags"), "flags"):
-        if flag not in _HARMLESS_FLAGS:
+        if flag not in _FLAGS:
             raise Unsupported(f"seccomp profile: flag {flag} is not offered")
+        flags |= _FLAGS[flag]
     architectures = _strings(whole.get("architectures"), "architectures")
     arch_map = _list(whole.get("archMap"), "archMap")
     if architectures and arch_map:
         raise InvalidInput("seccomp profile: use either 'architectures' or 'archMap'")
     rules = _list(whole.get("syscalls"), "syscalls")
-    return Profile(
+    profile = Profile(
         _result(whole.get("defaultAction"), whole.get("defaultErrnoRet"), "defaultAction"),
         tuple(_rule(rule, f"syscalls[{number}]") for number, rule in enumerate(rules)),
         architectures,
         tuple(_arch_entry(entry, f"archMap[{n}]") for n, entry in enumerate(arch_map)),
+        flags,
     )
+    _check_notify(profile, listener)
+    return profile
+
+
+def _check_notify(profile: Profile, listener: bool) -> None:
+    """An agent must be named, and may not hold the call by which it is told to begin."""
+    asked = [rule for rule in profile.rules if rule.result == _NOTIFY]
+    if not listener and (asked or profile.default_result == _NOTIFY):
+        raise Unsupported("seccomp profile: SCMP_ACT_NOTIFY needs a listenerPath")
+    if profile.default_result == _NOTIFY or any("write" in rule.names for rule in asked):
+        raise InvalidInput("seccomp profile: SCMP_ACT_NOTIFY cannot be used for write")
 
 
 def _arch_entry(value: object, where: str) -> tuple[str, tuple[str, ...]]:
@@ -186,8 +203,6 @@ def _kernel(value: object, where: str) -> tuple[int, int]:
 
 
 def _result(action: object, errno: object, where: str) -> int:
-    if action == "SCMP_ACT_NOTIFY":
-        raise Unsupported(f"seccomp profile: {where}: SCMP_ACT_NOTIFY needs an agent")
     if not isinstance(action, str) or action not in _ACTIONS:
         raise InvalidInput(f"seccomp profile: {where}: unknown action {action!r}")
     result = _ACTIONS[action]

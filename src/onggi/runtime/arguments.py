@@ -33,7 +33,7 @@ GLOBAL: Flags = {
     "rootless": True, "cgroup-manager": True, "help": False, "version": False,
 }  # fmt: skip
 _START: Flags = {
-    "bundle": True, "console-socket": True, "pid-file": True, "no-pivot": False,
+    "bundle": True, "config": True, "console-socket": True, "pid-file": True, "no-pivot": False,
     "no-new-keyring": False, "preserve-fds": True,
 }  # fmt: skip
 COMMANDS: dict[str, tuple[Flags, str, str]] = {  # flags, arguments, what it does
@@ -58,6 +58,11 @@ COMMANDS: dict[str, tuple[Flags, str, str]] = {  # flags, arguments, what it doe
     ),
     "list": ({"format": True, "quiet": False}, "", "list containers"),
     "ps": ({"format": True}, "ID [PS-OPTION...]", "list the processes of a container"),
+    "events": (
+        {"stats": False, "interval": True},
+        "ID",
+        "print resource usage and out-of-memory events as JSON",
+    ),
     "pause": ({}, "ID", "suspend all processes of a container"),
     "resume": ({}, "ID", "let them go on"),
     "update": (

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from ..errors import InvalidInput, OnggiError
+from ..errors import InvalidInput, OnggiError, Unsupported
 from . import arguments as args
 from .arguments import Parsed
 from .handshake import CREATE_PREFIX, EXEC_PREFIX
@@ -28,6 +28,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         if top.has("help") or not top.rest or top.rest[0] in ("help", "--help"):
             print(args.usage())
             return 0
+        _check_manager(top)
         return _dispatch(top)
     except OnggiError as error:
         text = error.message.removeprefix(CREATE_PREFIX).removeprefix(EXEC_PREFIX)
@@ -39,6 +40,17 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _check_manager(top: Parsed) -> None:
+    """Control groups are ours to write: there is no talking to systemd."""
+    manager = top.last("cgroup-manager", "cgroupfs")
+    if manager == "systemd" or top.has("systemd-cgroup"):
+        raise Unsupported(
+            "the systemd cgroup manager is not supported", hint="use --cgroup-manager cgroupfs"
+        )
+    if manager != "cgroupfs":
+        raise InvalidInput(f"unknown cgroup manager {manager[:32]!r}: want cgroupfs")
 
 
 def _dispatch(top: Parsed) -> int:

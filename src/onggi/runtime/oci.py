@@ -3,36 +3,38 @@
 Errors name the field. What a container asks for and onggi does not do is refused, never ignored.
 """
 
-import json
 import os
 from typing import Any, NamedTuple
 
-from ..errors import InvalidInput, Unsupported
-from ..linux import capability, namespace, rlimit, seccomp
-from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
+from ..errors import InvalidInput
+from ..linux import capability, namespace, seccomp
+from ..linux.cgroup import DeviceRule
+from ..linux.cgroupextra import Extra
 from ..spec.container import Resources
 from ..spec.jsontext import loads_strict
+from . import ociprocess, ociresources
 from .plan import (
+    PROPAGATION,
     BindRoot,
-    Capabilities,
     Device,
+    Hook,
+    IdMap,
     InitPlan,
+    InnerHooks,
+    Listener,
+    Maps,
     Namespace,
     PlanMount,
     ProcessPlan,
-    Stdio,
+    Scheduling,
+    to_outer,
 )
+from .reader import Reader
 
 MAX_CONFIG_BYTES = 16 << 20
-HOST_HOOKS = ("prestart", "createRuntime", "poststart", "poststop")
-_INNER_HOOKS = ("createContainer", "startContainer")
-
-
-class Hook(NamedTuple):
-    path: str
-    args: tuple[str, ...]
-    env: tuple[str, ...]
-    timeout_s: float
+HOOKS = (
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+)  # fmt: skip
 
 
 class Bundle(NamedTuple):
@@ -41,6 +43,7 @@ class Bundle(NamedTuple):
     plan: InitPlan
     resources: Resources
     devices: tuple[DeviceRule, ...]
+    extra: Extra
     cgroup_path: str
     hooks: dict[str, tuple[Hook, ...]]
     annotations: dict[str, str]
@@ -48,59 +51,8 @@ class Bundle(NamedTuple):
     document: dict[str, Any]
 
 
-class Reader:
-    """A JSON object and its name, for errors that say where."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            raise InvalidInput(f"config.json: {where} must be an object")
-        self._value = value
-        self._where = where
-
-    def get(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        value = self._value.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-            names = kind.__name__ if isinstance(kind, type) else kind[0].__name__
-            raise InvalidInput(f"config.json: {self._where}.{key} must be of type {names}")
-        return value
-
-    def object(self, key: str) -> "Reader":
-        return Reader(self._value.get(key) or {}, f"{self._where}.{key}")
-
-    def has(self, key: str) -> bool:
-        return bool(self._value.get(key))
-
-    def objects(self, key: str) -> "list[Reader]":
-        items = self.get(key, list, [])
-        return [Reader(item, f"{self._where}.{key}[{i}]") for i, item in enumerate(items)]
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        items = self.get(key, list, [])
-        for index, item in enumerate(items):
-            if not isinstance(item, str) or "\0" in item:
-                raise InvalidInput(f"config.json: {self._where}.{key}[{index}] must be a string")
-        return tuple(items)
-
-    def string_map(self, key: str) -> dict[str, str]:
-        items = self.get(key, dict, {})
-        for name, item in items.items():
-            if not isinstance(item, str):
-                raise InvalidInput(f"config.json: {self._where}.{key}.{name} must be a string")
-        return dict(items)
-
-    def error(self, key: str, text: str) -> InvalidInput:
-        return InvalidInput(f"config.json: {self._where}.{key} {text}")
-
-    def refuse(self, *keys: str) -> None:
-        for key in keys:
-            if self.has(key):
-                raise Unsupported(f"config.json: {self._where}.{key} is not supported")
-
-
-def read_bundle(directory: str) -> Bundle:
-    path = os.path.join(directory, "config.json")
+def read_bundle(directory: str, config: str = "config.json") -> Bundle:
+    path = os.path.join(directory, config)
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
@@ -117,15 +69,17 @@ def parse(document: Any, directory: str) -> Bundle:
     if not version.startswith("1."):
         raise config.error("ociVersion", f"is {version!r}, not 1.x")
     root, linux = config.object("root"), config.object("linux")
-    linux.refuse("uidMappings", "gidMappings", "intelRdt", "mountLabel", "timeOffsets")
-    root_path = root.get("path", str, "")
-    if not root_path:
+    linux.refuse("intelRdt", "mountLabel")
+    root_path = os.path.join(directory, root.get("path", str, ""))
+    if not root.has("path"):
         raise root.error("path", "is missing")
     if not config.has("process"):
         raise config.error("process", "is missing")
+    hooks = _hooks(config.object("hooks"))
+    limits = ociresources.parse(linux.object("resources"))
     plan = InitPlan(
-        root=BindRoot(os.path.join(directory, root_path)),
-        process=_with_filter(parse_process(config.object("process")), linux),
+        root=BindRoot(root_path),
+        process=_with_filter(ociprocess.parse_process(config.object("process")), linux),
         namespaces=_namespaces(linux),
         mounts=tuple(_mount(item, directory) for item in config.objects("mounts")),
         masked_paths=_absolute(linux, "maskedPaths"),
@@ -136,92 +90,105 @@ def parse(document: Any, directory: str) -> Bundle:
         sysctls=tuple(linux.string_map("sysctl").items()),
         read_only=root.get("readonly", bool, False),
         make_cwd=True,
+        hooks=InnerHooks(hooks["createContainer"], hooks["startContainer"])
+        if hooks["createContainer"] or hooks["startContainer"]
+        else None,
     )
-    resources = linux.object("resources")
     return Bundle(
-        plan, parse_resources(resources), _device_rules(resources),
-        linux.get("cgroupsPath", str, ""), _hooks(config.object("hooks")),
-        config.string_map("annotations"), os.path.join(directory, root_path), document,
+        _with_linux(plan, linux), limits.resources, limits.devices, limits.extra,
+        linux.get("cgroupsPath", str, ""), hooks, config.string_map("annotations"), root_path,
+        document,
     )  # fmt: skip
 
 
-def _with_filter(process: ProcessPlan, linux: Reader) -> ProcessPlan:
-    """linux.seccomp, compiled. What is said there on top of docker's format is refused."""
-    profile = linux.get("seccomp", dict)
-    if not profile:
-        return process
-    linux.object("seccomp").refuse("listenerPath", "listenerMetadata")
-    names = frozenset(capability.names_of(process.capabilities.bounding))
-    program = seccomp.compile_now(json.dumps(profile), names)
-    return process._replace(seccomp_program=program)
-
-
-def parse_process(process: Reader) -> ProcessPlan:
-    """Also the `process.json` of exec."""
-    process.refuse("apparmorProfile", "selinuxLabel", "scheduler", "ioPriority")
-    args = process.strings("args")
-    if not args:
-        raise process.error("args", "must not be empty")
-    cwd = process.get("cwd", str, "")
-    if not cwd.startswith("/"):
-        raise process.error("cwd", "must be an absolute path")
-    user = process.object("user")
-    uid, gid = user.get("uid", int, 0), user.get("gid", int, 0)
-    tty = process.get("terminal", bool, False)
-    size = process.object("consoleSize")
-    stdio: Stdio = "inherit"
-    return ProcessPlan(
-        args=args,
-        env=process.strings("env"),
-        cwd=cwd,
-        user=f"{uid}:{gid}",
-        group_add=tuple(str(number) for number in user.get("additionalGids", list, [])),
-        capabilities=_capabilities(process.object("capabilities")),
-        no_new_privileges=process.get("noNewPrivileges", bool, False),
-        rlimits=_rlimits(process),
-        oom_score_adj=process.get("oomScoreAdj", int, None),
-        umask=user.get("umask", int, 0o022),
-        tty=tty,
-        rows=size.get("height", int, 0),
-        columns=size.get("width", int, 0),
-        stdin=stdio,
-        output=stdio,
+def _with_linux(plan: InitPlan, linux: Reader) -> InitPlan:
+    """User and time namespaces, propagation, execution domain."""
+    kinds = {wanted.kind: wanted for wanted in plan.namespaces}
+    uid_map, gid_map = _maps(linux, "uidMappings"), _maps(linux, "gidMappings")
+    user = kinds.get("user")
+    if (uid_map or gid_map) and user is None:
+        raise linux.error("uidMappings", "needs a user namespace in linux.namespaces")
+    if user is not None and user.is_new:
+        for key, maps in (("uidMappings", uid_map), ("gidMappings", gid_map)):
+            if to_outer(maps, 0) is None:
+                raise linux.error(key, "must map the container's 0")
+    offsets = _time_offsets(linux)
+    if offsets and ("time" not in kinds or not kinds["time"].is_new):
+        raise linux.error("timeOffsets", "needs a new time namespace in linux.namespaces")
+    word = linux.get("rootfsPropagation", str, "")
+    if word.removeprefix("r") not in ("", *PROPAGATION):
+        raise linux.error("rootfsPropagation", f"is {word[:32]!r}, not a propagation")
+    return plan._replace(
+        process=_with_domain(plan.process, linux),
+        uid_map=uid_map,
+        gid_map=gid_map,
+        time_offsets=offsets,
+        propagation=PROPAGATION.get(word.removeprefix("r"), 0),
+        propagation_recursive=word.startswith("r"),
     )
 
 
-def _capabilities(sets: Reader) -> Capabilities:
-    def mask(key: str) -> int:
-        return capability.mask_of(capability.parse(name) for name in sets.strings(key))
-
-    return Capabilities(*map(mask, Capabilities._fields))
-
-
-def _rlimits(process: Reader) -> tuple[tuple[str, int, int], ...]:
-    limits: list[rlimit.Limit] = []
-    for item in process.objects("rlimits"):
-        name = item.get("type", str, "").removeprefix("RLIMIT_").lower()
-        soft, hard = (_unlimited(item.get(key, int, 0)) for key in ("soft", "hard"))
-        rlimit.check((name, soft, hard))
-        if any(name == known for known, _, _ in limits):
-            raise item.error("type", f"RLIMIT_{name.upper()} is given twice")
-        limits.append((name, soft, hard))
-    return tuple(limits)
+def _with_domain(process: ProcessPlan, linux: Reader) -> ProcessPlan:
+    if not linux.has("personality"):
+        return process
+    personality = linux.object("personality")
+    if personality.strings("flags"):
+        raise personality.error("flags", "must be empty: there are none yet")
+    domain = personality.choice("domain", {"LINUX": 0x0, "LINUX32": 0x8})
+    scheduling = process.scheduling or Scheduling()
+    return process._replace(scheduling=scheduling._replace(personality=domain))
 
 
-def _unlimited(value: int) -> int:
-    return rlimit.UNLIMITED if value >= 1 << 63 else value
+def _time_offsets(linux: Reader) -> tuple[tuple[str, int, int], ...]:
+    offsets = linux.object("timeOffsets")
+    found = []
+    for clock in offsets.names():
+        if clock not in ("monotonic", "boottime"):
+            raise offsets.error(clock, "is no clock: want monotonic or boottime")
+        entry = offsets.object(clock)
+        nanoseconds = entry.number("nanosecs", 0, 999_999_999)
+        found.append((clock, entry.get("secs", int, 0), nanoseconds))
+    return tuple(found)
+
+
+def _maps(place: Reader, key: str) -> Maps:
+    found: list[IdMap] = []
+    for item in place.objects(key):
+        inner, outer = (item.number(name, 0, 0xFFFFFFFE) for name in ("containerID", "hostID"))
+        entry = IdMap(inner, outer, item.number("size", 1, 0xFFFFFFFF))
+        for other in found:
+            for mine, theirs in ((entry.inner, other.inner), (entry.outer, other.outer)):
+                if mine < theirs + other.size and theirs < mine + entry.size:
+                    raise item.error("size", "overlaps another mapping")
+        found.append(entry)
+    return tuple(found)
+
+
+def _with_filter(process: ProcessPlan, linux: Reader) -> ProcessPlan:
+    """linux.seccomp, compiled."""
+    profile = linux.get("seccomp", dict)
+    if not profile:
+        return process
+    seccomp_ = linux.object("seccomp")
+    names = frozenset(capability.names_of(process.capabilities.bounding))
+    path = seccomp_.get("listenerPath", str, "")
+    if path and not path.startswith("/"):
+        raise seccomp_.error("listenerPath", "must be absolute")
+    program, flags = seccomp.compile_with_flags(profile, names, listener=bool(path))
+    listener = Listener(path, seccomp_.get("listenerMetadata", str, "")) if path else None
+    return process._replace(seccomp_program=program, seccomp_flags=flags, listener=listener)
 
 
 def _namespaces(linux: Reader) -> tuple[Namespace, ...]:
     found: dict[str, Namespace] = {}
     for item in linux.objects("namespaces"):
         kind, path = item.get("type", str, ""), item.get("path", str, "")
-        if kind in ("user", "time"):
-            raise Unsupported(f"config.json: a {kind} namespace is not supported")
         if kind not in namespace.FLAGS:
             raise item.error("type", f"{kind[:64]!r} is no namespace")
         if kind in found:
             raise item.error("type", f"{kind!r} is given twice")
+        if path and not path.startswith("/"):
+            raise item.error("path", "must be absolute")
         found[kind] = Namespace(kind, path)
     if "mount" not in found:
         raise linux.error("namespaces", "must have a mount namespace")
@@ -237,7 +204,6 @@ def _absolute(linux: Reader, key: str) -> tuple[str, ...]:
 
 
 def _mount(item: Reader, directory: str) -> PlanMount:
-    item.refuse("uidMappings", "gidMappings")
     target, source = item.get("destination", str, ""), item.get("source", str, "")
     options = item.strings("options")
     kind = item.get("type", str, "")
@@ -251,19 +217,23 @@ def _mount(item: Reader, directory: str) -> PlanMount:
         raise item.error("type", "is no file system")
     if kind == "cgroup2":
         kind = "cgroup"
-    return PlanMount(os.path.normpath("/" + target.lstrip("/")), kind, source, options)
+    uid_map, gid_map = _maps(item, "uidMappings"), _maps(item, "gidMappings")
+    if bool(uid_map) != bool(gid_map):
+        raise item.error("uidMappings", "and gidMappings must be given together")
+    target = os.path.normpath("/" + target.lstrip("/"))
+    return PlanMount(target, kind, source, options, uid_map, gid_map)
 
 
 def _device(item: Reader) -> Device:
     kind = item.get("type", str, "")
-    if kind not in ("c", "u", "b"):
+    if kind not in ("c", "u", "b", "p"):
         raise item.error("type", f"{kind[:8]!r} is not supported")
     path = item.get("path", str, "")
     if not path.startswith("/"):
         raise item.error("path", "must be absolute")
     return Device(
         os.path.normpath(path),
-        "b" if kind == "b" else "c",
+        "c" if kind == "u" else kind,
         item.get("major", int, 0),
         item.get("minor", int, 0),
         item.get("fileMode", int, 0o666) & 0o7777,
@@ -272,51 +242,18 @@ def _device(item: Reader) -> Device:
     )
 
 
-def _device_rules(resources: Reader) -> tuple[DeviceRule, ...]:
-    """The bundle's rules and then the devices that the specification always allows."""
-    rules = [_device_rule(item) for item in resources.objects("devices")]
-    if not rules or (rules[-1].allow and rules[-1].kind == "a"):
-        return ()
-    return (*rules, *(rule for rule in DEFAULT_DEVICES if rule.allow))
-
-
-def _device_rule(item: Reader) -> DeviceRule:
-    kind, access = item.get("type", str, "a"), item.get("access", str, "rwm")
-    if kind not in ("a", "b", "c") or not set(access) <= set("rwm"):
-        raise item.error("type", "or access is invalid")
-    major, minor = item.get("major", int, -1), item.get("minor", int, -1)
-    return DeviceRule(item.get("allow", bool, False), kind, major, minor, access or "rwm")
-
-
-def parse_resources(resources: Reader) -> Resources:
-    memory, cpu = resources.object("memory"), resources.object("cpu")
-    pids = resources.object("pids")
-    return Resources(
-        memory_bytes=max(0, memory.get("limit", int, 0)),
-        memory_swap_bytes=memory.get("swap", int, 0),
-        memory_reservation_bytes=max(0, memory.get("reservation", int, 0)),
-        cpu_shares=cpu.get("shares", int, 0),
-        cpu_period_us=cpu.get("period", int, 0),
-        cpu_quota_us=cpu.get("quota", int, 0),
-        cpuset_cpus=cpu.get("cpus", str, ""),
-        cpuset_mems=cpu.get("mems", str, ""),
-        pids_limit=pids.get("limit", int, 0),
-    )
-
-
 def _hooks(hooks: Reader) -> dict[str, tuple[Hook, ...]]:
-    hooks.refuse(*_INNER_HOOKS)
-    return {kind: tuple(_hook(item) for item in hooks.objects(kind)) for kind in HOST_HOOKS}
+    return {kind: tuple(_hook(item) for item in hooks.objects(kind)) for kind in HOOKS}
 
 
 def _hook(item: Reader) -> Hook:
     path = item.get("path", str, "")
     if not path.startswith("/"):
         raise item.error("path", "must be absolute")
-    timeout = item.get("timeout", int, 60)
-    if timeout <= 0:
+    timeout = item.get("timeout", int, None)
+    if timeout is not None and timeout <= 0:
         raise item.error("timeout", "must be greater than zero")
-    return Hook(path, item.strings("args") or (path,), item.strings("env"), timeout)
+    return Hook(path, item.strings("args") or (path,), item.strings("env"), timeout or 0)
 
 
 def default_config() -> dict[str, Any]:
@@ -325,7 +262,7 @@ def default_config() -> dict[str, Any]:
 
     few = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
     return {
-        "ociVersion": "1.0.2",
+        "ociVersion": "1.2.0",
         "process": {
             "terminal": True,
             "user": {"uid": 0, "gid": 0},

@@ -271,7 +271,7 @@ _ATTRIBUTES = {  # word: (attribute, clear instead of set); MOUNT_ATTR_* of linu
     "nodiratime": (0x80, False), "diratime": (0x80, True), "nosymfollow": (0x200000, False),
     "symfollow": (0x200000, True), "relatime": (0, False), "norelatime": (0, False),
 }  # fmt: skip
-_PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
+PROPAGATION = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
 _IGNORED = frozenset(
     ("defaults", "async", "remount", "nofail", "_netdev", "z", "Z", "U", "copy", "nocopy",
      "cached", "delegated", "consistent", "notmpcopyup", "idmap", "ridmap")
@@ -280,8 +280,8 @@ FILE_SYSTEM_WORDS = frozenset(
     (
         *_ATTRIBUTES,
         *(f"r{word}" for word in _ATTRIBUTES),
-        *_PROPAGATION,
-        *(f"r{word}" for word in _PROPAGATION),
+        *PROPAGATION,
+        *(f"r{word}" for word in PROPAGATION),
         "bind",
         "rbind",
         "idmap",
@@ -303,8 +303,8 @@ def parse_options(words: tuple[str, ...]) -> MountOptions:
             _note(here, *_ATTRIBUTES[word])
         elif word[:1] == "r" and word[1:] in _ATTRIBUTES:
             _note(below, *_ATTRIBUTES[word[1:]])
-        elif word.removeprefix("r") in _PROPAGATION:
-            propagation = _PROPAGATION[word.removeprefix("r")]
+        elif word.removeprefix("r") in PROPAGATION:
+            propagation = PROPAGATION[word.removeprefix("r")]
             propagation_recursive = word[0] == "r"
         elif word and word not in _IGNORED and word not in ("bind", "rbind", "tmpcopyup"):
             key, equals, value = word.partition("=")
@@ -348,7 +348,7 @@ def tmpfs_mount(target: str, options: str) -> PlanMount:
     words = tuple(word for word in options.split(",") if word)
     for word in words:
         known = word.partition("=")[0] in _TMPFS_OPTIONS or word in _ATTRIBUTES
-        if not known and word.removeprefix("r") not in _PROPAGATION and word not in _IGNORED:
+        if not known and word.removeprefix("r") not in PROPAGATION and word not in _IGNORED:
             raise InvalidInput(f"invalid tmpfs option {word[:64]!r}")
     return PlanMount(target, "tmpfs", "tmpfs", (*_GUARDED, *words))
 

@@ -158,3 +158,10 @@ def as_oci(record: Record, status: Status) -> dict[str, Any]:
         **({"annotations": annotations} if annotations else {}),
         "owner": "",
     }
+
+
+def as_inner(record: Record, status: Status) -> str:
+    """The same for a hook that runs inside, which adds the pid that it sees."""
+    state = as_oci(record, status)
+    del state["pid"]
+    return json.dumps(state)

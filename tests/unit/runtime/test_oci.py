@@ -8,7 +8,12 @@ import pytest
 from onggi.errors import InvalidInput, OnggiError, Unsupported
 from onggi.linux.cgroup import DeviceRule
 from onggi.runtime import oci
-from onggi.runtime.plan import BindRoot, Device, Namespace, PlanMount
+from onggi.runtime.plan import BindRoot, Device, Namespace, PlanMount, Scheduling
+
+
+MAP = [{"containerID": 0, "hostID": 100000, "size": 10}]
+USER = [{"type": "mount"}, {"type": "user"}]
+TIME = [{"type": "mount"}, {"type": "time"}]
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -103,11 +108,59 @@ def test_values() -> None:
         ({"linux__namespaces": [{"type": "pid"}]}, "must have a mount namespace"),
         ({"linux__namespaces": [{"type": "mount"}] * 2}, "given twice"),
         ({"linux__maskedPaths": ["rel"]}, "not absolute"),
-        ({"linux__devices": [{"type": "p", "path": "/x"}]}, "devices[0].type"),
+        ({"linux__devices": [{"type": "x", "path": "/x"}]}, "devices[0].type"),
         ({"linux__devices": [{"type": "c", "path": "x"}]}, "must be absolute"),
         ({"linux__sysctl": {"a": 1}}, "linux.sysctl.a must be a string"),
         ({"hooks": {"poststop": [{"path": "rel"}]}}, "hooks.poststop[0].path must be absolute"),
         ({"hooks": {"poststop": [{"path": "/x", "timeout": -1}]}}, "timeout must be greater"),
+        ({"hooks": {"createContainer": [{"path": "x"}]}}, "hooks.createContainer[0].path"),
+        ({"linux__uidMappings": MAP}, "linux.uidMappings needs a user namespace"),
+        ({"linux__namespaces": USER}, "linux.uidMappings must map the container's 0"),
+        (
+            {"linux__namespaces": USER, "linux__uidMappings": [*MAP, *MAP]},
+            "linux.uidMappings[1].size overlaps",
+        ),
+        (
+            {"linux__namespaces": USER, "linux__uidMappings": [{"containerID": 0, "hostID": -1}]},
+            "linux.uidMappings[0].hostID is -1",
+        ),
+        (
+            {"linux__namespaces": USER, "linux__uidMappings": MAP},
+            "linux.gidMappings must map the container's 0",
+        ),
+        ({"linux__timeOffsets": {"monotonic": {"secs": 1}}}, "needs a new time namespace"),
+        (
+            {"linux__namespaces": TIME, "linux__timeOffsets": {"wall": {}}},
+            "linux.timeOffsets.wall is no clock",
+        ),
+        ({"linux__rootfsPropagation": "odd"}, "linux.rootfsPropagation is 'odd'"),
+        ({"linux__personality": {"domain": "BSD"}}, "linux.personality.domain is 'BSD'"),
+        ({"linux__personality": {"domain": "LINUX", "flags": ["X"]}}, "flags must be empty"),
+        ({"process__scheduler": {"policy": "SCHED_X"}}, "process.scheduler.policy is 'SCHED_X'"),
+        ({"process__scheduler": {"policy": "SCHED_RR", "flags": ["X"]}}, "scheduler.flags has 'X'"),
+        ({"process__scheduler": {"policy": "SCHED_RR", "nice": 40}}, "scheduler.nice is 40"),
+        ({"process__ioPriority": {"class": "X"}}, "process.ioPriority.class is 'X'"),
+        (
+            {"process__ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 9}},
+            "process.ioPriority.priority is 9",
+        ),
+        ({"process__execCPUAffinity": {"initial": "a"}}, "execCPUAffinity.initial has 'a'"),
+        ({"process__user": {"additionalGids": ["x"]}}, "process.user.additionalGids[0]"),
+        ({"mounts": [{"destination": "/x", "type": "bind", "uidMappings": MAP}]}, "together"),
+        (
+            {"linux__resources": {"hugepageLimits": [{"pageSize": "2mb"}]}},
+            "linux.resources.hugepageLimits[0].pageSize",
+        ),
+        ({"linux__resources": {"unified": {"../x": "1"}}}, "linux.resources.unified: '../x'"),
+        ({"linux__resources": {"memory": {"swappiness": 101}}}, "memory.swappiness is 101"),
+        (
+            {"linux__seccomp": {"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"}},
+            "cannot be used for write",
+        ),
+        (
+            {"linux__seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "x"}},
+            "linux.seccomp.listenerPath must be absolute",
+        ),
     ],
 )
 def test_errors_name_the_field(changes: dict[str, Any], text: str) -> None:
@@ -120,13 +173,15 @@ def test_errors_name_the_field(changes: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"linux__uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]},
-        {"linux__namespaces": [{"type": "mount"}, {"type": "user"}]},
-        {"linux__namespaces": [{"type": "mount"}, {"type": "time"}]},
         {"process__apparmorProfile": "x"},
         {"process__selinuxLabel": "x"},
         {"linux__mountLabel": "x"},
-        {"hooks": {"createContainer": [{"path": "/x"}]}},
+        {
+            "linux__seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }
+        },
         {"linux__intelRdt": {"closID": "x"}},
     ],
 )
@@ -139,3 +194,51 @@ def test_what_is_not_done_is_refused(changes: dict[str, Any]) -> None:
 def test_junk(junk: Any) -> None:
     with pytest.raises(OnggiError):
         oci.parse(junk, "/b")
+
+
+def test_user_and_time_namespaces() -> None:
+    changes = {
+        "linux__namespaces": [*USER, {"type": "time"}],
+        "linux__uidMappings": MAP,
+        "linux__gidMappings": [{"containerID": 0, "hostID": 200000, "size": 10}],
+        "linux__timeOffsets": {"boottime": {"secs": -5, "nanosecs": 7}},
+        "linux__rootfsPropagation": "rshared",
+    }
+    plan = oci.parse(config(**changes), "/b").plan
+    assert plan.uid_map == ((0, 100000, 10),)
+    assert plan.gid_map == ((0, 200000, 10),)
+    assert plan.time_offsets == (("boottime", -5, 7),)
+    assert (plan.propagation, plan.propagation_recursive) == (1 << 20, True)
+
+
+def test_scheduling() -> None:
+    changes = {
+        "process__scheduler": {"policy": "SCHED_BATCH", "nice": 5,
+                               "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
+        "process__ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 7},
+        "process__execCPUAffinity": {"initial": "0-1,4", "final": "2"},
+        "linux__personality": {"domain": "LINUX32"},
+    }  # fmt: skip
+    assert oci.parse(config(**changes), "/b").plan.process.scheduling == Scheduling(
+        (3, 1, 5, 0, 0, 0, 0), (3, 7), 8, frozenset((0, 1, 4)), frozenset((2,))
+    )
+
+
+def test_limits_beyond_dockers() -> None:
+    resources = {
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4096}],
+        "network": {"classID": 7, "priorities": [{"name": "eth0", "priority": 3}]},
+        "rdma": {"mlx5_1": {"hcaHandles": 3}},
+        "cpu": {"burst": 100},
+        "unified": {"memory.high": "1000000"},
+        "blockIO": {"weight": 10, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 9}]},
+    }
+    bundle = oci.parse(config(linux__resources=resources), "/b")
+    assert bundle.extra.unified == (("memory.high", "1000000"),)
+    assert [(wish.v1_file, wish.value) for wish in bundle.extra.wishes] == [
+        ("hugetlb.2MB.limit_in_bytes", "4096"), ("net_cls.classid", "7"),
+        ("net_prio.ifpriomap", "eth0 3"), ("rdma.max", "mlx5_1 hca_handle=3"),
+        ("cpu.cfs_burst_us", "100"),
+    ]  # fmt: skip
+    assert bundle.resources.blkio_weight == 10
+    assert bundle.resources.read_bps == (("8:0", 9),)
