@@ -59,6 +59,7 @@ class Networks:
         itself: engines over other directories share its interfaces and address ranges too."""
         fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            os.set_inheritable(fd, True)  # an nft that outlives us must not undo what the next does
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
