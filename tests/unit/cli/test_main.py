@@ -83,10 +83,10 @@ def test_known_but_not_there_yet(ask: Ask) -> None:
         "onggi runs containers on one host and has no swarm\n",
     )
     assert ask("-H", "tcp://x", "ps") == (125, "", "onggi: flag --host is not supported yet\n")
-    assert ask("run", "--gpus", "all", "x") == (
+    assert ask("run", "--use-api-socket", "x") == (
         125,
         "",
-        "onggi: flag --gpus is not supported yet\n",
+        "onggi: flag --use-api-socket is not supported yet\n",
     )
 
 
