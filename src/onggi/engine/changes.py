@@ -20,7 +20,7 @@ from ..spec.mount import RootFilesystem
 from ..spec.reference import Reference
 from ..store import diff as layer_diff
 from ..store.store import Store
-from . import initlayer
+from . import initlayer, inspection
 from .cgroups import cgroup_of
 from .paths import Paths
 
@@ -107,7 +107,7 @@ def _as_run(base: ImageConfig, container: Container) -> ImageConfig:
         base.volumes
     )
     return base._replace(
-        env=tuple(e for e in process.env if not e.startswith(("HOSTNAME=", "TERM="))),
+        env=tuple(inspection.environment(container)),
         entrypoint=process.entrypoint,
         cmd=process.command,
         working_dir=options.working_dir or base.working_dir,

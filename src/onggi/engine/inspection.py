@@ -111,7 +111,7 @@ def _config(c: Container) -> dict[str, Any]:
         "Tty": options.tty,
         "OpenStdin": options.open_stdin,
         "StdinOnce": options.stdin_once,
-        "Env": _environment(c),
+        "Env": environment(c),
         "Cmd": list(process.command) or None,
         "Image": options.image,
         "Volumes": _anonymous_volumes(c) or None,
@@ -131,7 +131,7 @@ def _config(c: Container) -> dict[str, Any]:
     return config
 
 
-def _environment(c: Container) -> list[str]:
+def environment(c: Container) -> list[str]:
     """As docker lists it: the user's variables, then those of the image."""
     given = {e.partition("=")[0]: None for e in c.config.options.env}
     ours = [e for e in c.config.process.env if e.partition("=")[0] not in ("HOSTNAME", "TERM")]
@@ -231,8 +231,8 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "MaskedPaths": [] if open_paths else list(masked_paths(os.cpu_count() or 1)),
-        "ReadonlyPaths": [] if open_paths else list(READ_ONLY_PATHS),
+        "MaskedPaths": None if open_paths else list(masked_paths(os.cpu_count() or 1)),
+        "ReadonlyPaths": None if open_paths else list(READ_ONLY_PATHS),
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in host.ulimits],
         "Init": host.init or None,
         "Tmpfs": {m.target: m.tmpfs_options for m in host.mounts if m.kind == "tmpfs"} or None,

@@ -70,7 +70,7 @@ def _refusal(container: Container, event: Event) -> str:
             return f"Container {container.id} is not paused"
         case Event.EXEC:
             if paused:
-                return f"Container {container.id} is paused, unpause the container before exec"
+                return f"Container {container.name} is paused, unpause the container before exec"
             return f"container {container.id} is not running"
         case Event.ATTACH:
             if paused:

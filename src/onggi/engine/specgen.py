@@ -219,10 +219,10 @@ def _shares(host: HostOptions, kind: str) -> bool:
 def mounts(
     config: ContainerConfig, directory: str, detached: Mapping[str, int]
 ) -> tuple[PlanMount, ...]:
-    """The system's, the three host files, then the user's, parents before children."""
+    """The system's, then the user's and the three host files, parents before children: a volume on
+    /etc does not hide /etc/hosts."""
     host = config.options.host
-    points = sorted(config.mounts, key=lambda point: point.target.count("/"))
-    taken = {point.target for point in points}
+    taken = {point.target for point in config.mounts}
     system = tuple(
         mount
         for base in plan.default_mounts(host.shm_bytes, privileged=host.privileged)
@@ -232,8 +232,10 @@ def mounts(
         PlanMount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rw", "rprivate"))
         for name in HOST_FILES
     )
-    found = tuple(mount for mount in (*system, *files) if mount.target not in taken)
-    return found + tuple(_mount(point, detached) for point in points)
+    found = [_mount(point, detached) for point in config.mounts]
+    found += [mount for mount in files if mount.target not in taken]
+    found.sort(key=lambda mount: mount.target.count("/"))
+    return (*(mount for mount in system if mount.target not in taken), *found)
 
 
 def _shared_memory(
