@@ -93,6 +93,15 @@ def test_images(onggi: Onggi, busybox: str) -> None:
     ]  # fmt: skip
 
 
+def test_a_terminal_tells_its_size(onggi: Onggi, busybox: str) -> None:
+    since = time.time()
+    with onggi.terminal("run", "-it", "--rm", busybox, "true", rows=33, columns=99) as terminal:
+        terminal.wait()
+    said = onggi.out("events", "--since", f"{since:.6f}", "--until", "0s", "--filter",
+                     "event=resize")  # fmt: skip
+    assert "height=33" in said and "width=99" in said
+
+
 def test_following_ends_with_the_reader(onggi: Onggi, busybox: str) -> None:
     follower = onggi.popen(
         "events", "--filter", "event=start", "--format", "{{.Actor.Attributes.name}}"

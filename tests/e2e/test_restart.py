@@ -184,6 +184,22 @@ def test_a_storm_is_cheap_and_leaks_nothing(onggi: Onggi, busybox: str) -> None:
     assert nothing_watches(onggi)
 
 
+def test_a_terminal_and_a_port_leak_nothing_from_run_to_run(onggi: Onggi, busybox: str) -> None:
+    """The process closes its terminal before it ends: the monitor still holds the other side."""
+    onggi("run", "-d", "-t", "-p", "127.0.0.1:0:80", "--name", "box", "--restart", "always",
+          busybox, "sh", "-c", "exec <&- >&- 2>&-; sleep 0.05; exit 1")  # fmt: skip
+
+    def descriptors(runs: str) -> set[str]:
+        onggi.until(runs, "inspect", "-f", "{{.RestartCount}}", "box")
+        onggi.until("restarting", "inspect", "-f", "{{.State.Status}}", "box")
+        (monitor,) = monitors(onggi)
+        return {os.readlink(f"/proc/{monitor}/fd/{fd}") for fd in os.listdir(f"/proc/{monitor}/fd")}
+
+    first = descriptors("4")
+    assert not [target for target in first if "ptmx" in target or "socket:" in target]
+    assert len(descriptors("6")) <= len(first)
+
+
 def test_a_boot_starts_what_the_policies_say(lone_onggi: Onggi, base_image: Any) -> None:
     """`system stop` and a change of the boot id stand for the reboot."""
     onggi = lone_onggi

@@ -88,6 +88,7 @@ class Watch:
             started.pty_fd,
             close_stdin_with_client=options.stdin_once,
             kill_with_client=options.purpose == "build",
+            resized=self._tell_size,
         )
         checker = self._start_health_checks()
 
@@ -105,6 +106,11 @@ class Watch:
             on_exit=ended,
         )
         os.close(started.pidfd)
+
+    def _tell_size(self, rows: int, columns: int) -> None:
+        self._services.events.container(
+            self._container, "resize", height=str(rows), width=str(columns)
+        )
 
     def _start_health_checks(self) -> "Checker | None":
         if not is_checked(self._container.config):

@@ -40,6 +40,7 @@ class Task(NamedTuple):
     pty_fd: int = -1
     close_stdin_with_client: bool = False  # docker's StdinOnce
     kill_with_client: bool = False  # a build step ends when its builder goes
+    resized: Callable[[int, int], None] | None = None  # told (rows, columns) of its terminal
 
 
 def supervise(
@@ -81,6 +82,7 @@ class _Loop:
         self.clients: dict[int, Client] = {}
         self.input = bytearray()
         self.stdin_fd = task.pty_fd if task.pty_fd >= 0 else task.stdin_fd
+        self.terminal_fd = task.pty_fd
         self.stdin_closing = False
         self.sources: dict[int, int] = {}
         for fd, stream in (
@@ -112,6 +114,9 @@ class _Loop:
         for fd in tuple(self.sources):
             self._close_source(fd)
         self._close_stdin()
+        if self.terminal_fd >= 0:
+            os.close(self.terminal_fd)
+            self.terminal_fd = -1
 
     def _wait(self, now: float) -> list[tuple[int, int]]:
         wanted: dict[int, int] = {}
@@ -181,7 +186,7 @@ class _Loop:
         if fd == self.task.pty_fd:
             if self.alive:
                 return  # a process may open its terminal again; keep the master
-            self.stdin_fd = -1
+            self.stdin_fd = self.terminal_fd = -1
         os.close(fd)
 
     # -- input
@@ -241,12 +246,15 @@ class _Loop:
                 self._resize(*struct.unpack(">HH", payload))
 
     def _resize(self, rows: int, columns: int) -> None:
-        if self.task.pty_fd >= 0:
-            try:
-                size = struct.pack("HHHH", rows, columns, 0, 0)
-                fcntl.ioctl(self.task.pty_fd, termios.TIOCSWINSZ, size)
-            except OSError:
-                pass  # the terminal is gone; its process is about to be
+        if self.terminal_fd < 0:
+            return
+        try:
+            size = struct.pack("HHHH", rows, columns, 0, 0)
+            fcntl.ioctl(self.terminal_fd, termios.TIOCSWINSZ, size)
+        except OSError:
+            return  # the terminal is gone; its process is about to be
+        if self.task.resized is not None:
+            self.task.resized(rows, columns)
 
     def _drop(self, client: Client) -> None:
         self.clients.pop(client.fileno(), None)
