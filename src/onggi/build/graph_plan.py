@@ -153,7 +153,11 @@ class _Planner:
             config = self.images[base.image]
             state = StageState(self.vertex(BaseOp(config.diff_ids)), config, {}, {})
         else:
-            state = StageState(self.vertex(BaseOp()), ImageConfig(base.platform, ()), {}, {})
+            vertex = self.vertex(BaseOp())
+            if base.context:
+                files = CopyOp((".",), "/", f"{CONTEXT}:{base.context}", epoch=self.options.epoch)
+                vertex = self.vertex(files, vertex)
+            state = StageState(vertex, ImageConfig(base.platform, ()), {}, {})
         env = state.config.env
         if "PATH" not in metadata.split_env(env):
             env = (*env, f"PATH={metadata.DEFAULT_PATH}")

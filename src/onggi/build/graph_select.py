@@ -27,11 +27,12 @@ class ImageWanted(NamedTuple):
 
 
 class StageBase(NamedTuple):
-    """Exactly one of: another stage (its index), an image, nothing (scratch)."""
+    """Exactly one of: another stage (its index), an image, a named context, nothing (scratch)."""
 
     stage: int | None
     image: ImageWanted | None
     platform: Platform
+    context: str = ""
 
 
 class Selection(NamedTuple):
@@ -52,7 +53,8 @@ class Arguments(NamedTuple):
     target: str
     platform: Platform  # of the result
     build_platform: Platform
-    contexts: tuple[str, ...] = ()  # names of the named contexts
+    contexts: tuple[str, ...] = ()  # names of the named contexts that are files
+    images: Mapping[str, str] = {}  # noqa: RUF012 - named contexts that are images
 
 
 Triggers = Mapping[int, tuple[Instruction, ...]]
@@ -100,7 +102,7 @@ def select(file: Dockerfile, arguments: Arguments, triggers: Triggers) -> Select
     names: dict[str, int] = {}
     bases: dict[int, StageBase] = {}
     for index, stage in enumerate(file.stages):
-        bases[index] = _base(stage, names, values, file.escape, arguments.platform)
+        bases[index] = _base(stage, names, values, file.escape, arguments)
         if stage.base.name in names:
             message = f"duplicate name {stage.base.name} for a build stage"
             raise at_line(message, stage.base.at.line, stage.base.at.text, near=stage.base.name)
@@ -144,7 +146,7 @@ def _base(
     names: Mapping[str, int],
     values: Mapping[str, str],
     escape: str,
-    target: Platform,
+    arguments: Arguments,
 ) -> StageBase:
     line = stage.base
     image = expanded(line.image, values, escape, line.at)
@@ -153,13 +155,17 @@ def _base(
             f"base name ({line.image}) should not be blank", line.at.line, line.at.text,
             near=line.image, hint="give the ARG a default before FROM, or pass --build-arg",
         )  # fmt: skip
-    platform = target
+    platform = arguments.platform
     if line.platform:
         text = expanded(line.platform, values, escape, line.at)
         try:
             platform = parse_platform(text)
         except InvalidInput as error:
             raise at_line(error.message, line.at.line, line.at.text) from error
+    if image in arguments.contexts:
+        return StageBase(None, None, platform, image)
+    if image in arguments.images:
+        return StageBase(None, ImageWanted(arguments.images[image], platform, line.at), platform)
     if image in names:
         return StageBase(names[image], None, platform)
     if image == SCRATCH:
@@ -191,6 +197,8 @@ def origin_of(
         )  # fmt: skip
     if name in arguments.contexts:
         return name
+    if name in arguments.images:
+        return ImageWanted(arguments.images[name], arguments.platform, at)
     index = names.get(name.lower())
     if index is None and name.isascii() and name.isdigit():
         index = int(name[:6])

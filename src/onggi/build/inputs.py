@@ -64,11 +64,14 @@ def context(path: str, rules: IgnoreRules) -> Iterator[Tree]:
             os.close(tree.fd)
 
 
-def read_dockerfile(tree: Tree, path: str) -> bytes:
-    """The file in the context (`path` ""), or the one at a path of the host. Raises NotFound in
-    docker's words."""
+def read_dockerfile(tree: Tree, path: str, *, local: bool) -> bytes:
+    """The file in the context (`path` ""), or the one at a path: of the host when `local`, else of
+    the context. Raises NotFound in docker's words."""
     try:
-        data = _read_host(path) if path else _read_in(tree, DEFAULT_NAME, MAX_FILE_BYTES)
+        if path and local:
+            data = _read_host(path)
+        else:
+            data = _read_in(tree, path or DEFAULT_NAME, MAX_FILE_BYTES)
     except OSError as error:
         raise InvalidInput(f"failed to read dockerfile: {path}: {error.strerror}") from error
     if data is None:
@@ -87,11 +90,11 @@ def read_dockerfile(tree: Tree, path: str) -> bytes:
     return data
 
 
-def read_rules(tree: Tree, dockerfile: str) -> IgnoreRules:
+def read_rules(tree: Tree, dockerfile: str, *, local: bool) -> IgnoreRules:
     """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore in the context."""
-    own = f"{dockerfile}.dockerignore" if dockerfile else ""
+    own = f"{dockerfile or DEFAULT_NAME}{IGNORE_NAME}"
     try:
-        data = _read_host(own) if own else _read_in(tree, f"{DEFAULT_NAME}{IGNORE_NAME}", 1 << 20)
+        data = _read_host(own) if dockerfile and local else _read_in(tree, own, MAX_IGNORE_BYTES)
         if data is None:
             data = _read_in(tree, IGNORE_NAME, MAX_IGNORE_BYTES)
     except OSError as error:

@@ -4,15 +4,14 @@ Owns the order of the work: read, choose stages, fetch base images, plan, solve,
 never runs a process itself: RUN is an ephemeral container of `engine`.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from ..dockerfile.instructions import Dockerfile, Instruction, read, trigger
 from ..dockerfile.problem import placed
 from ..engine.engine import Engine
-from ..errors import InvalidInput, NotFound, OnggiError, Unsupported
+from ..errors import InvalidInput, NotFound, OnggiError
 from ..progress import Report, Warning
 from ..spec.digest import Digest
 from ..spec.image import MAX_LAYERS, History, ImageConfig, config_document
@@ -24,24 +23,24 @@ from ..store.lock import Hold, Lock
 from ..units import format_rfc3339
 from . import inputs
 from .cache import Cache
-from .context import Tree
-from .graph import CONTEXT, Plan
+from .contexts import IMAGE, Contexts, Opened
+from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
 from .loans import Loans, Secret
 from .solve import Result, Solver
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"  # what docker's own builder writes; tools look for it
-STDIN = "-"
 
 
 class BuildOptions(NamedTuple):
     """What `docker build` asks.
 
-    `context_dir` "" is no context at all. `dockerfile` "" means Dockerfile in the context; else a
-    host path, or "-" with the text in `dockerfile_text`. A build arg of None is as if not given
-    (the frontend has already looked in its environment). `build_contexts` are named directories
-    for COPY --from.
+    `context_dir` is a folder, a URL, a git repository, "-" for what `stdin` reads, or "" for no
+    context at all. `dockerfile` "" means Dockerfile in the context; else a path (of the host for a
+    folder), unless `dockerfile_text` is the text. A build arg of None is as if not given (the
+    frontend has already looked in its environment). `build_contexts` are named folders, addresses
+    and docker-image:// names for FROM and --from.
     """
 
     context_dir: str
@@ -61,6 +60,7 @@ class BuildOptions(NamedTuple):
     build_contexts: dict[str, str] = {}  # noqa: RUF012 - never mutated
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - never mutated
     agents: dict[str, str] = {}  # noqa: RUF012 - never mutated; id: path of a socket
+    stdin: Callable[[int], bytes] | None = None
     allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
 
 
@@ -79,16 +79,28 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
     tags = tuple(_tag(text) for text in options.tags)
     given = {name: value for name, value in options.build_args.items() if value is not None}
     epoch = _epoch(given)
+    images = _images_of(options.build_contexts)
     arguments = Arguments(
         given,
         options.target,
         parse_platform(options.platform) if options.platform else host_platform(),
         host_platform(),
-        tuple(options.build_contexts),
+        tuple(name for name in options.build_contexts if name not in images),
+        images,
     )
-    with inputs.context(options.context_dir, inputs.NO_RULES) as tree:
-        file = read(_dockerfile(tree, options))
-        tree.rules = inputs.read_rules(tree, _host_path(options))
+    cache = Cache(engine.store, fresh=options.no_cache)
+    loans = Loans(options.secrets, options.agents, _proxies(options))
+    with ExitStack() as held:
+        keep_git = given.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
+        contexts = Contexts(
+            engine, cache, loans, options.build_contexts, held,
+            read=options.stdin, keep_git_dir=keep_git,
+        )  # fmt: skip
+        opened = contexts.main(options.context_dir)
+        tree = opened.tree
+        file = read(_dockerfile(opened, options))
+        named = "" if options.dockerfile_text is not None else options.dockerfile
+        tree.rules = inputs.read_rules(tree, named, local=opened.local)
         bases = _Bases(engine, options, report)
         selection, triggers = _select(file, arguments, bases)
         made = plan(
@@ -103,37 +115,32 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         )  # fmt: skip
         for warning in made.warnings:
             report(Warning(warning))
-        return _make(engine, options, made, _Contexts(tree, options), tags, epoch, report)
+        solver = Solver(engine, made, cache, contexts.of, loans, report)
+        return _make(engine, solver, tags, epoch)
 
 
-def _make(
-    engine: Engine,
-    options: BuildOptions,
-    made: Plan,
-    contexts: "_Contexts",
-    tags: tuple[Reference, ...],
-    epoch: int | None,
-    report: Report,
-) -> BuildResult:
-    cache = Cache(engine.store, fresh=options.no_cache)
-    proxies = tuple(
+def _proxies(options: BuildOptions) -> tuple[str, ...]:
+    return tuple(
         f"{name}={value}"
         for name, value in options.build_args.items()
         if value is not None and name.upper() in PROXIES
     )
-    loans = Loans(options.secrets, options.agents, proxies)
-    solver = Solver(engine, made, cache, contexts.open, loans, report)
+
+
+def _make(
+    engine: Engine, solver: Solver, tags: tuple[Reference, ...], epoch: int | None
+) -> BuildResult:
     with _among_builders(engine):
         try:
             solution = solver.solve()
-            cache.note_use()
-            config = _finished(made, solution.results, epoch)
+            solver.cache.note_use()
+            config = _finished(solver.plan, solution.results, epoch)
             image_id = _store(engine, config, tags)
         finally:
             if solver.pinned:
                 engine.store.layers.unpin()
     names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
-    return BuildResult(image_id, names, len(made.steps), solution.cached_steps)
+    return BuildResult(image_id, names, len(solver.plan.steps), solution.cached_steps)
 
 
 def sweep(engine: Engine) -> None:
@@ -210,41 +217,18 @@ def _epoch(given: dict[str, str]) -> int | None:
     return int(text)
 
 
-def _host_path(options: BuildOptions) -> str:
-    return "" if options.dockerfile == STDIN else options.dockerfile
+def _dockerfile(opened: Opened, options: BuildOptions) -> bytes:
+    text = options.dockerfile_text if options.dockerfile_text is not None else opened.text
+    if text is None:
+        return inputs.read_dockerfile(opened.tree, options.dockerfile, local=opened.local)
+    if not text.strip():
+        raise InvalidInput("the Dockerfile cannot be empty")
+    return text
 
 
-def _dockerfile(tree: Tree, options: BuildOptions) -> bytes:
-    if options.context_dir == STDIN:
-        raise Unsupported(
-            "a build context from stdin is not supported yet",
-            hint="unpack it and give the folder; a Dockerfile alone can come with -f -",
-        )
-    if options.dockerfile_text is not None:
-        if not options.dockerfile_text.strip():
-            raise InvalidInput("the Dockerfile cannot be empty")
-        return options.dockerfile_text
-    return inputs.read_dockerfile(tree, options.dockerfile)
-
-
-class _Contexts:
-    """The build context and the named ones, opened when a COPY reads them."""
-
-    def __init__(self, main: Tree, options: BuildOptions) -> None:
-        self.main = main
-        self.named = options.build_contexts
-
-    @contextmanager
-    def open(self, origin: str) -> Iterator[Tree]:
-        if origin == CONTEXT:
-            yield self.main
-            return
-        path = self.named[origin.partition(":")[2]]
-        if "://" in path:
-            raise Unsupported(f"build context {path}: only folders are supported yet")
-        with inputs.context(path, inputs.NO_RULES) as tree:
-            tree.rules = inputs.read_rules(tree, os.path.join(path, "Dockerfile"))
-            yield tree
+def _images_of(contexts: dict[str, str]) -> dict[str, str]:
+    """The named contexts that are images."""
+    return {n: w.removeprefix(IMAGE) for n, w in contexts.items() if w.startswith(IMAGE)}
 
 
 class _Bases:

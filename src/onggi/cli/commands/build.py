@@ -4,6 +4,7 @@ import os
 import sys
 
 from ...build.service import BuildOptions, build
+from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
@@ -48,9 +49,10 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         if not values.on(name):
             raise NotSupportedYet(f"flag --{name}=false is not supported yet")
     dockerfile, text = values.text("file"), None
+    where = context_place(context, needs_stdin=dockerfile == "-")
     if dockerfile == "-":
         text = stdin_text()
-    elif dockerfile:
+    elif dockerfile and where.startswith("/"):
         dockerfile = os.path.join(working_directory(), dockerfile)
     if values.given("platform"):
         try:
@@ -58,7 +60,9 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         except InvalidInput as error:
             raise client_side(error) from error
     return BuildOptions(
-        context_dir=context_directory(context, needs_stdin=dockerfile == "-"),
+        context_dir=where,
+        stdin=(lambda size: os.read(0, size)) if where == "-" else None,
+        build_contexts=dict(map(named_context, values.many("build-context"))),
         dockerfile=dockerfile,
         dockerfile_text=text,
         tags=tuple(checked_tag(name) for name in values.many("tag")),
@@ -80,15 +84,20 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
     )
 
 
-def context_directory(context: str, *, needs_stdin: bool) -> str:
-    """The folder that is sent. An archive on stdin or a URL is not there yet."""
+def context_place(context: str, *, needs_stdin: bool) -> str:
+    """The folder as an absolute path, or what else a context can be as it is."""
     if context == "-":
         if needs_stdin:
             raise refusal("invalid argument: can't use stdin for both build context and dockerfile")
-        raise NotSupportedYet("a build context on stdin is not supported yet: give a folder")
-    if context.startswith(("http://", "https://", "git://", "git@", "github.com/", "ssh://")):
-        raise NotSupportedYet("a build context from a URL is not supported yet: give a folder")
+        if sys.stdin.isatty():
+            raise refusal(
+                "cannot read the build context from a terminal",
+                "give a folder, or pipe an archive or Dockerfile in: onggi build - < Dockerfile",
+            )
+        return context
     path = os.path.join(working_directory(), context)
+    if not os.path.exists(path) and is_remote(context):
+        return context
     if not os.path.exists(path):
         raise refusal(f'unable to prepare context: path "{context}" not found')
     if not os.path.isdir(path):
@@ -97,6 +106,23 @@ def context_directory(context: str, *, needs_stdin: bool) -> str:
             f"the context is a folder; a Dockerfile is named with -f: onggi build -f {context} .",
         )
     return os.path.normpath(path)
+
+
+def is_remote(context: str) -> bool:
+    try:
+        return address.is_url(context) or address.repository(context, context=True) is not None
+    except InvalidInput as error:
+        raise client_side(error) from error
+
+
+def named_context(text: str) -> tuple[str, str]:
+    """`name=path`, or an address after the sign."""
+    name, equals, where = text.partition("=")
+    if not equals or not name or not where:
+        raise refusal(f"invalid context value: {text}, expected key=value")
+    if "://" in where or is_remote(where):
+        return name, where
+    return name, context_place(where, needs_stdin=True)
 
 
 def stdin_text() -> bytes:
@@ -153,6 +179,7 @@ BUILD = Command(
       --allow list               Allow extra privileged entitlement (e.g., "network.host",
                                  "security.insecure")
       --build-arg list           Set build-time variables
+      --build-context list       Additional build contexts (e.g., name=path)
       --disable-content-trust    Skip image verification (default true)
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
@@ -177,7 +204,7 @@ BUILD = Command(
       --target string            Set the target build stage to build.
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "annotation:list attest:list build-context:list builder:string "
+        "annotation:list attest:list builder:string "
         "cache-from:strings cache-to:list call:string cgroup-parent:string check compress "
         "cpu-period:int cpu-quota:int c/cpu-shares:int cpuset-cpus:string cpuset-mems:string "
         "isolation:string load m/memory:bytes memory-swap:bytes metadata-file:string "
