@@ -4,6 +4,7 @@ Owns what both need: the child keeps only the descriptors it was given, is not d
 returns into the parent's code, and turns any failure into one message to the parent.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
@@ -51,14 +52,16 @@ def run(
 
 
 def preserved(plan: ProcessPlan) -> range:
-    """The caller's descriptors that the command gets. Raises InvalidInput when one is not open."""
+    """The caller's descriptors that the command gets. Raises InvalidInput when one is not open:
+    all that we open ourselves is close-on-exec, so what is not was handed to us."""
     numbers = range(3, 3 + plan.preserve_fds)
     for fd in numbers:
         try:
-            os.fstat(fd)
-        except OSError as error:
-            text = f"cannot preserve descriptor {fd}: it is not open"
-            raise InvalidInput(text) from error
+            ours = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            ours = True
+        if ours:
+            raise InvalidInput(f"cannot preserve descriptor {fd}: it is not open")
     return numbers
 
 

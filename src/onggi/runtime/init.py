@@ -159,10 +159,12 @@ class _Birth:
         self._run_hooks: RunHooks | None = None
         self._fifos = fifos
         self._layers: list[int] = []
+        self._preserved = range(0)
         self._parts = rootfs.Parts()
 
     def open(self) -> None:
         """What must be opened on the host, before there is a child."""
+        self._preserved = child.preserved(self.plan.process)
         self.joined = cloning.open_namespaces(self.plan)
         self.plan = plan = cloning.with_maps(self.plan, self.joined)
         if plan.uid_map or any(wanted.is_mapped for wanted in plan.mounts):
@@ -184,7 +186,7 @@ class _Birth:
     def kept(self) -> tuple[int, ...]:
         return (
             *self.streams.child_side, *self.joined.fds.values(), *self._layers,
-            *self._parts.fds(), *child.preserved(self.plan.process), *(self._fifos or ()),
+            *self._parts.fds(), *self._preserved, *(self._fifos or ()),
             *(int(wanted.source) for wanted in self.plan.mounts if wanted.kind == "detached"),
         )  # fmt: skip
 

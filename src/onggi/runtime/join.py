@@ -20,6 +20,7 @@ from .stdio import Streams
 def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
     """Raises Conflict when the container is not running, CommandNotFound, CommandNotExecutable,
     InvalidInput; leaves nothing then."""
+    preserved = child.preserved(plan.process)
     target = process.open_process(plan.pid, plan.pid_start)
     if target is None:
         raise Conflict("the container is not running")
@@ -36,7 +37,7 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
             streams.open_pipes()
         pid, pidfd = _clone(plan, cgroup, target)
         if pid == 0:
-            keep = (*streams.child_side, target, *child.preserved(plan.process))
+            keep = (*streams.child_side, target, *preserved)
             child.run(lambda step: _child(step, plan, streams, end, target), end, keep)
     except BaseException:
         parent.close()

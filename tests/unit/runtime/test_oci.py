@@ -10,7 +10,6 @@ from onggi.linux.cgroup import DeviceRule
 from onggi.runtime import oci
 from onggi.runtime.plan import BindRoot, Device, Namespace, PlanMount, Scheduling
 
-
 MAP = [{"containerID": 0, "hostID": 100000, "size": 10}]
 USER = [{"type": "mount"}, {"type": "user"}]
 TIME = [{"type": "mount"}, {"type": "time"}]
