@@ -154,6 +154,103 @@ void _start(void) {
 """
 
 
+# Tries what a container must not be able to do, and says one line for each: name, error.
+PROBE = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/keyctl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
+#endif
+static void said(const char *name, long result) {
+    printf("%s %s\n", name, result < 0 ? strerrorname_np(errno) : "OK");
+    fflush(stdout);
+}
+static void escape(void) {
+    struct stat before, after;
+    stat("/", &before);
+    int up = open("/", O_RDONLY | O_DIRECTORY);
+    mkdir("/tmp/jail", 0700);
+    if (chroot("/tmp/jail")) { said("chroot", -1); return; }
+    fchdir(up);
+    for (int i = 0; i < 64; i++) chdir("..");
+    chroot(".");
+    stat("/", &after);
+    errno = EXDEV;
+    said("double-chroot", before.st_ino == after.st_ino && before.st_dev == after.st_dev ? -1 : 0);
+}
+int main(void) {
+    char buffer[512] = {0};
+    char handle[64] = {8, 0, 0, 0, 1};
+    said("unshare-user", syscall(SYS_unshare, CLONE_NEWUSER));
+    said("unshare-mount", syscall(SYS_unshare, CLONE_NEWNS));
+    said("unshare-cgroup", syscall(SYS_unshare, CLONE_NEWCGROUP));
+    said("clone-user", syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+    said("clone3", syscall(SYS_clone3, buffer, 64));
+    said("setns", syscall(SYS_setns, open("/proc/self/ns/net", O_RDONLY), 0));
+    said("mount", mount("none", "/tmp", "tmpfs", 0, 0));
+    said("mount-cgroup", mount("none", "/tmp", "cgroup", 0, "memory"));
+    said("fsopen", syscall(430, "tmpfs", 0));
+    said("open_tree", syscall(428, -100, "/", 1));
+    said("pivot_root", syscall(SYS_pivot_root, "/", "/"));
+    said("umount", umount2("/proc", MNT_DETACH));
+    said("bpf", syscall(SYS_bpf, 0, buffer, 64));
+    said("perf_event_open", syscall(SYS_perf_event_open, buffer, 0, -1, -1, 0));
+    said("userfaultfd", syscall(SYS_userfaultfd, 0));
+    said("io_uring_setup", syscall(SYS_io_uring_setup, 1, buffer));
+    said("keyctl", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0));
+    said("keyctl-read", syscall(SYS_keyctl, KEYCTL_READ, KEY_SPEC_USER_KEYRING, buffer, 64));
+    said("add_key", syscall(SYS_add_key, "user", "x", "y", 1, KEY_SPEC_PROCESS_KEYRING));
+    said("request_key", syscall(SYS_request_key, "user", "x", 0, 0));
+    int root = open("/", O_RDONLY);
+    said("open_by_handle_at", syscall(SYS_open_by_handle_at, root, handle, O_RDONLY));
+    said("syslog", syscall(SYS_syslog, 3, buffer, sizeof buffer));
+    said("kexec_load", syscall(SYS_kexec_load, 0, 0, 0, 0));
+    said("init_module", syscall(SYS_init_module, buffer, 1, ""));
+    said("swapon", syscall(SYS_swapon, "/tmp/x", 0));
+    said("reboot", syscall(SYS_reboot, 0, 0, 0, 0));
+    said("sethostname", sethostname("evil", 4));
+    said("ping-socket", socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
+    said("socket-alg", syscall(SYS_socket, 38, SOCK_SEQPACKET, 0));
+    said("socket-alg-high", syscall(SYS_socket, 38UL | 1UL << 32, SOCK_SEQPACKET, 0));
+    said("socket-vsock", syscall(SYS_socket, 40, SOCK_STREAM, 0));
+    said("socket-packet", socket(AF_PACKET, SOCK_RAW, 0));
+    said("mknod-disk", mknod("/tmp/disk", S_IFBLK | 0600, makedev(8, 0)));
+    said("open-disk", open("/tmp/disk", O_RDONLY));
+    said("mknod-loop", mknod("/tmp/loop", S_IFBLK | 0600, makedev(7, 0)));
+    said("open-loop", open("/tmp/loop", O_RDWR));
+    said("mknod-mem", mknod("/tmp/mem", S_IFCHR | 0600, makedev(1, 1)));
+    said("open-mem", open("/tmp/mem", O_RDONLY));
+    said("mknod-kmsg", mknod("/tmp/kmsg", S_IFCHR | 0600, makedev(1, 11)));
+    said("open-kmsg", open("/tmp/kmsg", O_RDONLY));
+    said("kmsg", open("/dev/kmsg", O_RDONLY));
+    said("tiocsti", ioctl(0, TIOCSTI, "x"));
+    said("nice", nice(-5) == -1 && errno ? -1 : 0);
+#if defined(__x86_64__)
+    said("x32-getpid", syscall(0x40000000L | SYS_getpid));
+#endif
+    escape();
+    return 0;
+}
+"""
+
+
 def compiled(source: str, target: Path, *flags: str) -> Path:
     """The program, static. The caller has looked at COMPILER."""
     assert COMPILER is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attackers import COMPILER, GRAB, LOADER, SWAP, Canary, compiled
+from attackers import COMPILER, GRAB, LOADER, PROBE, SWAP, Canary, compiled
 from rawtar import archive, member
 
 COMMAND = Path(__file__).parents[2] / "bin/onggi"
@@ -21,7 +21,7 @@ class Onggi:
     """`onggi("run", …)` runs it. Each has a token in its environment that no container may see."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
+        self.command, self.home = COMMAND, home
         self.root, self.run = home / "root", home / "run"
         self.token = f"token-{os.urandom(12).hex()}"
         self.environment = {
@@ -106,11 +106,13 @@ def canary(tmp_path: Path, interpreter: str) -> Iterator[Canary]:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the attackers `swap`, `grab` and `loader`, to mount into containers."""
+    """A directory with the attackers, to mount into containers."""
     if COMPILER is None:
         pytest.skip("needs a C compiler")
     directory = tmp_path_factory.mktemp("programs")
+    directory.chmod(0o755)  # users of containers execute them
     compiled(SWAP, directory / "swap")
+    compiled(PROBE, directory / "probe")
     compiled(GRAB, directory / "grab")
     compiled(LOADER, directory / "loader", "-nostdlib", "-static-pie", "-fPIE")
     return directory

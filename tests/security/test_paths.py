@@ -102,9 +102,7 @@ def test_a_command_swapped_for_the_runtime_itself(
     assert leak == "", leak
 
 
-def race_commands(
-    onggi: Onggi, programs: Path, image: Image, tmp_path: Path
-) -> tuple[str, int]:
+def race_commands(onggi: Onggi, programs: Path, image: Image, tmp_path: Path) -> tuple[str, int]:
     """Exec a name that a racer swaps; what the loader of the container said, and how many tries."""
     loader = (programs / "loader").read_bytes()
     name = image("loader", member(b"lib64/ld-linux-x86-64.so.2", data=loader, mode=b"0000755\0"))
@@ -124,3 +122,305 @@ def race_commands(
         onggi("exec", "racer", "/shared/true", code=None)
         tries += 1
     return (leak.read_text() if leak.exists() else ""), tries
+
+
+# -- A2: descriptors and working directories
+
+
+@pytest.mark.sec("A2")
+def test_no_working_directory_by_a_descriptor(onggi: Onggi, image: Image, canary: Canary) -> None:
+    onggi("run", "-d", "--name", "inside", "busybox", "sleep", "100")
+    for number in range(16):
+        for path in (f"/proc/self/fd/{number}", f"/proc/self/fd/{number}/../.."):
+            done = onggi("exec", "-w", path, "inside", "pwd", code=None)
+            assert done.returncode in (1, 126, 127), (path, done.stdout)
+            assert "chdir to cwd" in done.stderr
+    for number in (3, 5, 7, 8, 9, 10):
+        done = onggi("run", "--rm", "-w", f"/proc/self/fd/{number}", "busybox", "pwd", code=None)
+        assert done.returncode in (125, 126, 127), done.stdout
+    name = image("workdir", config={"WorkingDir": "/proc/self/fd/7/../../.."})
+    assert onggi("run", "--rm", name, "pwd", code=None).returncode in (125, 126, 127)
+
+
+@pytest.mark.sec("A2")
+def test_no_descriptor_of_ours_reaches_a_container(onggi: Onggi) -> None:
+    listing = ["sh", "-c", 'for f in /proc/self/fd/*; do echo "${f##*/} $(readlink $f)"; done']
+    noise = [os.open("/", os.O_RDONLY) for _ in range(50)]
+    for fd in noise:
+        os.set_inheritable(fd, True)
+    try:
+        onggi("run", "-d", "--name", "inside", "busybox", "sleep", "100")
+        texts = [
+            subprocess.run(
+                [onggi.command, *words, *listing], capture_output=True, text=True, check=True,
+                env=onggi.environment, close_fds=False,
+            ).stdout
+            for words in (["run", "--rm", "busybox"], ["exec", "inside"],
+                          ["run", "--rm", "--init", "busybox"])
+        ]  # fmt: skip
+    finally:
+        for fd in noise:
+            os.close(fd)
+    for text in texts:
+        numbers = {line.split()[0] for line in text.splitlines() if line.split()[1:] != []}
+        assert numbers <= {"0", "1", "2", "3", "10"}, text  # the shell's own directory
+        assert "memfd" not in text and " /\n" not in text, text
+
+
+# -- A3 to A7: what is mounted, and where
+
+
+@pytest.mark.sec("A7")
+def test_a_volume_subpath_that_becomes_a_link(onggi: Onggi, canary: Canary) -> None:
+    """Deterministic: the link is there before the start, after the check at create."""
+    onggi("volume", "create", "tenant")
+    onggi("run", "--rm", "-v", "tenant:/v", "busybox", "mkdir", "/v/sub")
+    onggi(
+        "create", "--name", "pod", "--mount", "type=volume,src=tenant,dst=/d,volume-subpath=sub",
+        "busybox", "sh", "-c", "ls -A /d; cat /d/secret; echo x > /d/new",
+    )  # fmt: skip
+    attack = f"rmdir /v/sub && ln -s {canary.directory} /v/sub"
+    onggi("run", "--rm", "-v", "tenant:/v", "busybox", "sh", "-c", attack)
+    done = onggi("start", "-a", "pod", code=None)
+    assert "host's secret" not in done.stdout
+    assert done.returncode != 0
+
+
+@contextmanager
+def racing_volume(onggi: Onggi, one: str, other: str, prepare: str) -> Iterator[None]:
+    """A volume in which two names are swapped all the time; `prepare` makes them in /v."""
+    onggi("volume", "create", "raced")
+    onggi("run", "--rm", "-v", "raced:/v", "busybox", "sh", "-ec", f"cd /v; {prepare}")
+    directory = onggi.root / "volumes/raced/_data"
+    with swapping(directory / one, directory / other):
+        yield
+    onggi("volume", "rm", "-f", "raced", code=None)
+
+
+def until_time(seconds: float = RACE_SECONDS) -> Iterator[int]:
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        yield number
+        number += 1
+
+
+MASKED = """
+for p in /proc/kcore /proc/keys /proc/timer_list /proc/interrupts; do
+  [ ! -e $p ] || [ "$(head -c1 $p | wc -c)" = 0 ] || echo open $p; done
+for d in /sys/firmware /sys/devices/virtual/powercap; do
+  [ -z "$(ls -A $d 2>/dev/null)" ] || echo open $d; done
+echo x > /proc/sysrq-trigger; echo x > /proc/sys/kernel/core_pattern; echo done"""
+
+
+@pytest.mark.sec("A3")
+@pytest.mark.sec("A5")
+def test_masks_do_not_come_from_a_device_directory_that_is_raced(
+    onggi: Onggi, canary: Canary
+) -> None:
+    """The container's /dev is a volume whose `null` is now a file, now a link into /proc."""
+    prepare = "touch null; ln -s /proc/sys/kernel/core_pattern link"
+    with racing_volume(onggi, "null", "link", prepare):
+        for _ in until_time():
+            text = onggi.sh(MASKED, "-v", "raced:/dev")
+            assert "done" in text and "open" not in text, text
+
+
+@pytest.mark.sec("A4")
+def test_a_console_in_a_raced_device_directory(onggi: Onggi, canary: Canary) -> None:
+    prepare = f"mkdir pts; touch console; ln -s {canary.directory}/secret link"
+    with racing_volume(onggi, "console", "link", prepare):
+        for number in until_time():
+            name = f"tty{number}"
+            onggi("run", "-dt", "--name", name, "-v", "raced:/dev", "busybox", "tty", code=None)
+            onggi("rm", "-f", name)
+
+
+@pytest.mark.sec("A7")
+def test_mount_targets_inside_a_raced_volume(onggi: Onggi, canary: Canary) -> None:
+    prepare = f"mkdir x; ln -s {canary.directory} link"
+    with racing_volume(onggi, "x", "link", prepare):
+        for _ in until_time():
+            onggi(
+                "run", "--rm", "-v", "raced:/v", "--tmpfs", "/v/x/deep", "-v", "/v/x/volume",
+                "busybox", "true", code=None,
+            )  # fmt: skip
+
+
+@pytest.mark.sec("A6")
+@pytest.mark.parametrize(
+    "name",
+    ["dev", "dev/pts", "dev/shm", "dev/mqueue", "etc", "etc/resolv.conf", "etc/hosts",
+     "etc/hostname", "run", "tmp", "proc", "sys"],
+)  # fmt: skip
+def test_images_whose_places_are_links(
+    onggi: Onggi, image: Image, canary: Canary, name: str
+) -> None:
+    for target in (str(canary.directory), f"../../../../../..{canary.directory}", "/nowhere"):
+        evil = image("links", link(name, target))
+        flags = ("-t", "--tmpfs", "/run/x") if name in ("dev/pts", "run") else ()
+        done = onggi("run", "--rm", *flags, evil, "cat", f"/{name}/secret", code=None)
+        assert "host's secret" not in done.stdout
+        if name in ("dev", "proc", "sys"):
+            assert done.returncode == 125 and "ordinary directory" in done.stderr
+
+
+# -- A10: copies
+
+
+@pytest.mark.sec("A10")
+def test_copies_from_and_to_a_raced_directory(
+    onggi: Onggi, programs: Path, canary: Canary, tmp_path: Path
+) -> None:
+    onggi(
+        "run", "-d", "--name", "racer", "-v", f"{programs}:/p:ro", "busybox", "sh", "-c",
+        f"mkdir -p /w/d /var/run; echo fine > /w/d/secret; ln -s {canary.directory} /w/l;"
+        "exec /p/swap /w/d /w/l",
+    )  # fmt: skip
+    (tmp_path / "new").write_text("x")
+    hits = 0
+    for number in until_time():
+        out = tmp_path / f"out{number}"
+        if onggi("cp", "racer:/w/d/secret", str(out), code=None).returncode == 0:
+            assert "host" not in out.read_text()
+            hits += 1
+        onggi("cp", str(tmp_path / "new"), "racer:/w/d/new", code=None)
+        onggi("cp", "-", "racer:/w/d", stdin="", code=None)
+    assert hits
+
+
+@pytest.mark.sec("A10")
+def test_copies_of_a_stopped_container_through_a_raced_volume(
+    onggi: Onggi, canary: Canary, tmp_path: Path
+) -> None:
+    prepare = f"mkdir d; echo fine > d/secret; ln -s {canary.directory} link"
+    with racing_volume(onggi, "d", "link", prepare):
+        onggi("create", "--name", "still", "-v", "raced:/v", "busybox")
+        (tmp_path / "new").write_text("x")
+        for number in until_time(RACE_SECONDS / 2):
+            out = tmp_path / f"out{number}"
+            if onggi("cp", "still:/v/d/secret", str(out), code=None).returncode == 0:
+                assert "host" not in out.read_text()
+            onggi("cp", str(tmp_path / "new"), "still:/v/d/new", code=None)
+        onggi("rm", "still")
+
+
+@pytest.mark.sec("A10")
+def test_absolute_links_still_work_in_copies(onggi: Onggi, image: Image, tmp_path: Path) -> None:
+    name = image("varrun", member(b"run/", kind=b"5"), link("var/run", "/run"))
+    onggi("run", "-d", "--name", "box", name, "sleep", "100")
+    (tmp_path / "f").write_text("content")
+    onggi("cp", str(tmp_path / "f"), "box:/var/run/f")
+    assert onggi.out("exec", "box", "cat", "/run/f") == "content"
+    onggi("cp", "box:/var/run/f", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "content"
+
+
+# -- A12 to A16
+
+
+@pytest.mark.sec("A12")
+def test_no_keystrokes_reach_the_caller(onggi: Onggi, programs: Path) -> None:
+    """With -t the terminal is the container's own; without there is none."""
+    outer, inner = os.openpty()
+    run = [onggi.command, "run", "--rm", "-v", f"{programs}:/p:ro"]
+    for flags in (["-t"], []):
+        done = subprocess.run(
+            [*run, *flags, "busybox", "/p/probe"], stdin=inner, capture_output=True, text=True,
+            env=onggi.environment, timeout=60,
+        )  # fmt: skip
+        assert "tiocsti" in done.stdout
+        os.set_blocking(outer, False)
+        with pytest.raises(BlockingIOError):
+            os.read(outer, 100)
+    os.close(outer)
+    os.close(inner)
+
+
+@pytest.mark.sec("A12")
+def test_escape_sequences_are_not_printed_to_a_terminal(onggi: Onggi) -> None:
+    label = "evil=\x1b]0;owned\x07\x1b[2J"
+    onggi("run", "-d", "--name", "box", "--label", label, "busybox", "sh", "-c",
+          "sleep 100 # \x1b[31mred")  # fmt: skip
+    outer, inner = os.openpty()
+    for words in (["ps", "--no-trunc"], ["ps", "--format", "{{.Labels}}"], ["inspect", "box"]):
+        subprocess.run([onggi.command, *words], stdout=inner, env=onggi.environment, check=True)
+        text = os.read(outer, 1 << 20)
+        assert b"\x1b]0" not in text and b"\x1b[2J" not in text and b"\x1b[31m" not in text, text
+    os.close(outer)
+    os.close(inner)
+
+
+@pytest.mark.sec("A13")
+def test_no_abstract_socket_of_ours(onggi: Onggi) -> None:
+    def abstract() -> set[str]:
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return {line.split()[-1] for line in lines if " @" in line}
+
+    before = abstract()
+    onggi("run", "-dit", "--name", "box", "--network", "host", "busybox", "cat")
+    listed = set(onggi.out("exec", "box", "cat", "/proc/net/unix").split())
+    assert {name for name in abstract() - before if "onggi" in name} == set()
+    assert not {name for name in listed if name.startswith("@") and "onggi" in name}
+    for path in (onggi.run, onggi.root):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.sec("A14")
+def test_the_old_root_is_gone(onggi: Onggi, programs: Path) -> None:
+    assert "double-chroot EXDEV" in onggi.sh("/p/probe", "-v", f"{programs}:/p:ro")
+    mounts = [line.split() for line in onggi.sh("cat /proc/self/mountinfo").splitlines()]
+    assert [fields[4] for fields in mounts].count("/") == 1
+    host = [fields for fields in mounts if str(onggi.root) in fields[3]]
+    assert {fields[4] for fields in host} == {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+    inodes = onggi.sh("stat -c %d:%i / /.. /proc/1/root/ /proc/self/root/../").split()
+    assert len(set(inodes)) == 1
+
+
+@pytest.mark.sec("A15")
+def test_a_reused_number_is_nobody_we_may_kill(onggi: Onggi) -> None:
+    onggi("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    pid = int(onggi.out("inspect", "--format", "{{.State.Pid}}", "box"))
+    monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    for victim in (monitor, pid):
+        os.kill(victim, 9)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    canary = None
+    for _ in range(200):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        process = subprocess.Popen(["sleep", "60"])
+        if process.pid == pid:
+            canary = process
+            break
+        process.kill()
+        process.wait()
+    if canary is None:
+        pytest.skip("the number could not be had again")
+    try:
+        for words in (["kill", "box"], ["stop", "-t", "0", "box"], ["exec", "box", "true"],
+                      ["rm", "-f", "box"]):  # fmt: skip
+            onggi(*words, code=None)
+        assert canary.poll() is None
+    finally:
+        canary.kill()
+        canary.wait()
+
+
+@pytest.mark.sec("A16")
+@pytest.mark.parametrize("what", ["fifo", "link", "big", "line", "directory", "loop"])
+def test_user_files_that_are_none(onggi: Onggi, image: Image, canary: Canary, what: str) -> None:
+    entries = {
+        "fifo": [member(b"etc/passwd", kind=b"6")],
+        "link": [link("etc/passwd", f"{canary.directory}/secret")],
+        "big": [member(b"etc/passwd", data=b"x:x:1:1::/:/\n" * 200_000)],
+        "line": [member(b"etc/passwd", data=b"x" * 100_000 + b":x:1:1::/:/\n")],
+        "directory": [member(b"etc/passwd/", kind=b"5")],
+        "loop": [link("etc/passwd", "/etc/passwd")],
+    }[what]
+    name = image("users", *entries)
+    begun = time.monotonic()
+    done = onggi("run", "--rm", "-u", "nosuch", name, "true", code=125)
+    assert time.monotonic() - begun < 2
+    assert "host" not in done.stderr.split("daemon")[0]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 DEFAULT_ROOT, DEFAULT_RUN = "/var/lib/onggi", "/run/onggi"
 
 
+_CONTROL = [n for n in (*range(32), *range(127, 160)) if n not in (9, 10)]
+_WRITTEN_OUT = {number: f"\\x{number:02x}" for number in _CONTROL}
+
+
 class CommandError(OnggiError):
     """What the client itself refuses; printed as it is."""
 
@@ -44,6 +48,11 @@ class Output:
 
     def line(self, text: str) -> None:
         self.write(text + "\n")
+
+    def show(self, text: str) -> None:
+        """Text that holds what containers and images say of themselves: names, labels, commands.
+        On a terminal its control characters are written out, else they could act on it."""
+        self.write(text.translate(_WRITTEN_OUT) if self.is_terminal() else text)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         self._parts.append(bytes(data))

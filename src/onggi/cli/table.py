@@ -25,12 +25,12 @@ def print_rows(
     if template in ("", "table"):
         lines = ["\t".join(headers[name] for name in columns)]
         lines += ["\t".join(str(row[name]) for name in columns) for row in rows]
-        session.out.write(align(lines))
+        session.out.show(align(lines))
     elif template == "json":
         from .gotemplate_functions import to_json
 
         for row in rows:
-            session.out.line(to_json(plain(row)))
+            session.out.show(to_json(plain(row)) + "\n")
     else:
         print_template(session, rows, headers, template)
 
@@ -60,9 +60,9 @@ def print_template(
     except TemplateError as error:
         raise refusal(f"failed to execute template: {error}") from error
     if is_table:
-        session.out.write(align(lines))
+        session.out.show(align(lines))
     else:
-        session.out.write("".join(f"{line}\n" for line in lines))
+        session.out.show("".join(f"{line}\n" for line in lines))
 
 
 def _titles(headers: Mapping[str, str], template: str) -> dict[str, Any]:

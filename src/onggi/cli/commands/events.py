@@ -29,7 +29,7 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         waiting=session.out.flush,
     )
     for event in events:
-        session.out.line(show(event))
+        session.out.show(show(event) + "\n")
     return 0
 
 

@@ -115,7 +115,8 @@ def show(
             session.out.line(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
         elif template is not None:
             try:
-                session.out.line(template.render({**ABSENT.get(kind_of(item), {}), **item}))
+                shown = template.render({**ABSENT.get(kind_of(item), {}), **item})
+                session.out.show(shown + "\n")
             except TemplateError as error:
                 session.out.line("")  # docker ends the line that it could not write
                 raise CommandError(f"template parsing error: {error}") from error

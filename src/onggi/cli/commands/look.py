@@ -18,7 +18,7 @@ def diff(session: Session, values: Values, arguments: list[str]) -> int:
     except NotFound as error:
         raise missing_hint(session, error, arguments[0]) from error
     for kind, path in changes:
-        session.out.line(f"{kind} {path}")
+        session.out.show(f"{kind} {path}\n")
     return 0
 
 
@@ -59,7 +59,7 @@ def top(session: Session, values: Values, arguments: list[str]) -> int:
     except NotFound as error:
         raise missing_hint(session, error, arguments[0]) from error
     lines = ["\t".join(titles), *("\t".join(row) for row in rows)]
-    session.out.write(align(lines))
+    session.out.show(align(lines))
     return 0
 
 
