@@ -7,6 +7,7 @@ monitor, nobody will record the end any more, so the next command that looks doe
 import time
 from collections.abc import Callable
 
+from ..errors import Unavailable
 from ..linux import process
 from ..spec.container import Container, ContainerState
 from ..store.store import Store
@@ -59,7 +60,10 @@ class Reaper:
                 health=stored.health and stored.health._replace(status="unhealthy"),
             )
 
-        state = self._store.containers.change_state(container.id, change)
+        try:
+            state = self._store.containers.change_state(container.id, change)
+        except Unavailable:  # a full disk: shown as it is, recorded when there is room
+            return container._replace(state=change(container.state))
         buried = container._replace(state=state)
         if state.status not in ACTIVE:
             self._events.container(buried, "die", exitCode=str(LOST), execDuration="0")

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from socket import socket
 from typing import TYPE_CHECKING
 
-from ..errors import NotFound, OnggiError
+from ..errors import NotFound, OnggiError, Unavailable
 from ..monitor import main as monitor
 from ..runtime.child import Started
 from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
@@ -181,8 +181,8 @@ class Watch:
 
         try:
             state = self._services.store.containers.change_state(self._container.id, ended)
-        except NotFound:
-            return  # removed by force meanwhile
+        except (NotFound, Unavailable):
+            return  # removed by force meanwhile; or a full disk: whoever looks next records it
         self._container = self._container._replace(state=state)
 
     def _clean(self) -> None:

@@ -40,13 +40,12 @@ class Database:
             return self._twice(lambda: self._open().execute(sql, parameters).fetchall())
         except Unavailable as error:
             cause = error.__cause__
-            if not (isinstance(cause, sqlite3.Error) and self._is_full(cause)) or self._has_log():
+            if not (isinstance(cause, sqlite3.Error) and self._is_full(cause)):
                 raise
-        frozen = sqlite3.connect(f"file:{_quoted(self.path)}?immutable=1", uri=True)
         try:
-            return frozen.execute(sql, parameters).fetchall()
-        finally:
-            frozen.close()
+            return self._rows_alone(sql, parameters)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of one query."""
@@ -160,12 +159,15 @@ class Database:
             raise
         self._ballast.restore()
 
-    def _has_log(self) -> bool:
-        """Whether the file alone may not be all: later writes are in the log beside it."""
+    def _rows_alone(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """A query by the only user of the database: then SQLite keeps the log's index in memory,
+        where others share a file that there is no room for."""
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            return os.stat(f"{self.path}-wal").st_size > 0
-        except FileNotFoundError:
-            return False
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            return connection.execute(sql, parameters).fetchall()
+        finally:
+            connection.close()
 
     def _is_full(self, error: sqlite3.Error) -> bool:
         code = _code(error)
@@ -199,11 +201,6 @@ class Database:
 
 def _version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _quoted(path: str) -> str:
-    """For a file: URI."""
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _code(error: sqlite3.Error) -> int:
