@@ -28,8 +28,13 @@ def runtime(busybox_rootfs: Path, tmp_path: Path) -> Iterator[Runtime]:
 
 
 def map_ids(runtime: Runtime, base: int = BASE) -> None:
+    """A user namespace, and a root directory that belongs to its root, as engines give it one."""
     linux = runtime.config["linux"]
     linux["namespaces"].append({"type": "user"})
+    own = runtime.bundle / "rootfs"
+    subprocess.run(["cp", "-a", runtime.config["root"]["path"], str(own)], check=True)
+    subprocess.run(["chown", "-hR", f"{base}:{base}", str(own)], check=True)
+    runtime.config["root"]["path"] = str(own)
     for key in ("uidMappings", "gidMappings"):
         linux[key] = [{"containerID": 0, "hostID": base, "size": 65536}]
 
@@ -86,13 +91,14 @@ def test_two_containers_cannot_read_each_others_files(runtime: Runtime, tmp_path
     secret = tmp_path / "secret"
     secret.write_text("mine")
     secret.chmod(0o600)
+    tmp_path.chmod(0o755)
     os.chown(secret, BASE + 65536, BASE + 65536)
     runtime.config["mounts"].append(
-        {"destination": "/mnt", "type": "bind", "source": str(tmp_path), "options": ["bind"]}
+        {"destination": "/home", "type": "bind", "source": str(tmp_path), "options": ["bind"]}
     )
     map_ids(runtime)
-    runtime.args("cat", "/mnt/secret")
-    assert "Permission denied" in runtime.raw("run", "c1").stderr
+    runtime.args("cat", "/home/secret")
+    assert "/home/secret': Permission denied" in runtime.raw("run", "c1").stderr
 
 
 def test_idmapped_mounts(runtime: Runtime, tmp_path: Path) -> None:
@@ -100,12 +106,12 @@ def test_idmapped_mounts(runtime: Runtime, tmp_path: Path) -> None:
     place.mkdir()
     (place / "mine").write_text("x")
     map_ids(runtime)
-    for target, options in (("/mnt", ["bind", "idmap"]), ("/tmp", ["rbind", "ridmap"])):
+    for target, options in (("/home", ["bind", "idmap"]), ("/tmp", ["rbind", "ridmap"])):
         runtime.config["mounts"].append(
             {"destination": target, "type": "bind", "source": str(place), "options": options}
         )
     runtime.config["root"]["readonly"] = False
-    script = "stat -c %u /mnt/mine /tmp/mine; echo new > /mnt/new; stat -c %u /mnt/new"
+    script = "stat -c %u /home/mine /tmp/mine; echo new > /home/new; stat -c %u /home/new"
     runtime.args("sh", "-c", script)
     assert runtime("run", "c1").split() == ["0", "0", "0"]
     assert (place / "new").stat().st_uid == 0
