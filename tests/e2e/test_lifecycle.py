@@ -303,7 +303,7 @@ def test_port(onggi: Onggi, busybox: str) -> None:
     assert re.fullmatch(r"127\.0\.0\.1:\d+", onggi.out("port", "box", "80"))
     assert re.fullmatch(r"127\.0\.0\.1:\d+", onggi.out("port", "box", "53/udp"))
     done = onggi("port", "box", "81", code=1)
-    assert "Error: No public port '81/tcp' published for box" in done.stderr
+    assert "Error: No public port '81' published for box" in done.stderr
 
 
 def test_many_at_once_and_one_of_them_wrong(onggi: Onggi, busybox: str) -> None:

@@ -74,6 +74,7 @@ def test_the_tutorial(hub: Onggi, tmp_path: Path) -> None:
         terminal.expect("# ")
         terminal.send("tr '\\0' ' ' < /proc/1/cmdline\n")
         terminal.expect("sleep 600")
+        terminal.expect("# ")
         terminal.send("\x04")
         assert terminal.wait() == 0
     assert hub.out("stop", "-t", "0", full[:4]) == full[:4]
