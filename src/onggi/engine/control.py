@@ -58,7 +58,8 @@ class Control:
         """Send a signal. One that asks for the end also keeps the policy from restarting it."""
         number = signal_number(signal)
         lifecycle.require(container, Event.KILL)
-        if number in ENDING or number == signal_number(container.config.stop_signal):
+        ending = number in ENDING or number == signal_number(container.config.stop_signal)
+        if ending:
             notes.end(self._paths, container, "stop")
             container = self._find(container.id)
         if container.state.status == "restarting":
@@ -68,10 +69,12 @@ class Control:
             raise Conflict(f"cannot kill container: {container.name}: it has just ended")
         try:
             self._send(container, pidfd, number)
-            if number == signals.SIGKILL:
-                cgroup_of(container).thaw()
         finally:
             os.close(pidfd)
+        if ending and container.state.status == "paused":
+            self.unpause(container)  # docker: so that it can take the signal
+        elif number == signals.SIGKILL:
+            cgroup_of(container).thaw()
 
     def stop(
         self,
@@ -150,7 +153,8 @@ class Control:
         lifecycle.require(container, Event.UNPAUSE)
         cgroup_of(container).thaw()
         self._store.containers.change_state(
-            container.id, lambda state: state._replace(status="running")
+            container.id,
+            lambda state: state._replace(status="running") if state.status == "paused" else state,
         )
         self._events.container(container, "unpause")
 
