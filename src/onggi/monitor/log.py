@@ -58,8 +58,14 @@ class FileLog:
 
     def write(self, stream: str, data: bytes) -> None:
         records = self._lines.feed(stream, data)
-        if records:
-            self._file.append(self.encode(stream, records))
+        if not records:
+            return
+        whole = self.encode(stream, records)
+        if self._file.has_room(len(whole)):
+            self._file.append(whole)
+            return
+        for record in records:  # a rotation comes between records
+            self._file.append(self.encode(stream, [record]))
 
     def encode(self, stream: str, records: Sequence[bytes]) -> bytes:
         raise NotImplementedError

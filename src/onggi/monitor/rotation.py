@@ -43,6 +43,10 @@ class RotatedFile:
         if 0 < self._max_bytes <= self._size:
             self._rotate()
 
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes fit without a rotation."""
+        return not self._max_bytes or self._size + size < self._max_bytes
+
     def close(self) -> None:
         self._await_compression()
         os.close(self._fd)

@@ -8,7 +8,7 @@ from onggi.linux.cgroupfacts import Facts
 from onggi.spec.container import DeviceRate, Resources
 
 HOST = Facts(processors=2, cpus="0-1", nodes="0")
-POOR = Facts(*[False] * 13, processors=2)  # type: ignore[arg-type]
+POOR = Facts(*[False] * 13)
 
 
 @pytest.mark.parametrize(

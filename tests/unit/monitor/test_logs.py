@@ -110,6 +110,14 @@ def test_frames(tmp_path: Path) -> None:
     assert decode(b"\0" * 8 + b"\x07data") is None
 
 
+def test_many_records_at_once_are_rotated_one_by_one(tmp_path: Path) -> None:
+    log = LogWriter(str(tmp_path / "log"), 1000, 3)
+    log.write("stdout", b"x\n" * 1000)
+    log.close()
+    sizes = sorted(path.stat().st_size for path in tmp_path.iterdir())
+    assert len(sizes) == 3 and sizes[-1] < 1200
+
+
 # -- delivery
 
 
