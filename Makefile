@@ -1,12 +1,13 @@
 # make demo    the example Django project, built and served on http://127.0.0.1:8000/
 # make test    everything that must hold: style, types, and every test (as root: all of them)
+# make differential   docker's side of tests/differential, recorded anew (root, dockerd on PATH)
 # make check   the quick part of it: style, types, unit tests, architecture
 
 PORT ?= 8000
 RUN := .venv/bin/python -m
 SCRIPTS := tools/base_image tools/demo tools/dockerd tools/parity
 
-.PHONY: demo test check style clean
+.PHONY: demo test check differential style clean
 
 demo:
 	tools/setup
@@ -17,6 +18,10 @@ test: style
 
 check: style
 	$(RUN) pytest tests/unit tests/architecture
+
+differential:
+	tools/setup dev
+	PYTHONPATH=tests tools/dockerd $(RUN) differential.record
 
 style:
 	tools/setup dev
