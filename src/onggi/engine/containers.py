@@ -16,8 +16,7 @@ from ..spec.container import Container, ContainerOptions, ContainerState
 from ..spec.digest import Digest, chain_id
 from ..spec.image import Image, ImageConfig
 from ..spec.network import Endpoint, PortBinding
-from ..spec.platform import parse_platform
-from ..spec.platform import host_platform
+from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import parse_reference
 from ..store.store import Store
 from . import filters, lifecycle
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from .control import Control, Table
     from .launch import Launcher
     from .notes import Why
+    from .pruning import Chosen
     from .restart import Policy
     from .run import Services
     from .volumes import Volumes
@@ -270,13 +270,15 @@ class Containers:
             self._clean(container)
             removal.delete(self._services, container, with_volumes=volumes)
 
-    def prune(self, chosen: filters.Filters | None = None) -> Sequence[str]:
-        """Remove all containers that do not run; their ids."""
+    def prune(self, chosen: "Chosen | None" = None) -> Sequence[str]:
+        """Remove all containers that do not run, or the chosen of them; their ids."""
         from . import initlayer
 
         removed = []
-        for container in self.list(all=True, filters=chosen):
-            if container.state.status in ("created", "exited", "dead"):
+        for container in self.list(all=True):
+            if container.state.status not in ("created", "exited", "dead"):
+                continue
+            if chosen is None or chosen.admits(container.config.labels, container.created_ns):
                 try:
                     self.remove(container.id)
                 except (Conflict, NotFound):

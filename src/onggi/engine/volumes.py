@@ -16,6 +16,7 @@ from ..spec.mount import MountPoint, MountRequest, RootFilesystem, Volume
 from ..store.store import Store
 from .events import Events
 from .merge import check_volume_name
+from .pruning import Chosen
 
 
 class Volumes:
@@ -63,11 +64,13 @@ class Volumes:
         self._delete_data(name)
         self._events.volume("destroy", name)
 
-    def prune(self, *, all: bool = False) -> Sequence[str]:
-        """Remove volumes no container mounts: the anonymous ones, with `all` named ones too."""
+    def prune(self, *, all: bool = False, chosen: Chosen | None = None) -> Sequence[str]:
+        """Remove volumes no container mounts: the anonymous ones, with `all` named ones too; with
+        `chosen` only those with its labels."""
         removed = []
         for volume in self._store.volumes.unused():
-            if volume.anonymous or all:
+            labelled = chosen is None or chosen.admits(volume.labels, volume.created_ns)
+            if labelled and (volume.anonymous or all):
                 try:
                     self.remove(volume.name, force=True)
                 except Conflict:

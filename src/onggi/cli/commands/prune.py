@@ -1,12 +1,14 @@
 """`container prune`, `image prune`, `volume prune`, `builder prune`, `system prune`."""
 
 import os
+import time
 
+from ...engine.pruning import Chosen, parse
 from ...errors import Conflict, NotFound
-from ...units import format_size
+from ...units import format_size, parse_size
 from ..command import Command
 from ..flags import Values, flag_table
-from ..session import Session
+from ..session import Session, refusal
 from ..table import filters_of
 from .images import select
 
@@ -31,17 +33,22 @@ def used(session: Session) -> int:
     return sum(row.size_bytes for row in session.engine.system.usage())
 
 
+def chosen_by(values: Values, *, until: bool = True) -> Chosen:
+    return parse(filters_of(values.many("filter")), time.time_ns(), until=until)
+
+
 def containers(session: Session, values: Values, arguments: list[str]) -> int:
+    chosen = chosen_by(values)
     if not confirmed(session, values, "This will remove all stopped containers."):
         return 0
     before = used(session)
-    prune_containers(session, filters_of(values.many("filter")))
+    prune_containers(session, chosen)
     freed(session, before)
     return 0
 
 
-def prune_containers(session: Session, filters: dict[str, list[str]]) -> None:
-    removed = session.engine.containers.prune(filters)
+def prune_containers(session: Session, chosen: Chosen) -> None:
+    removed = session.engine.containers.prune(chosen)
     if removed:
         session.out.line("Deleted Containers:")
         for identity in removed:
@@ -65,11 +72,14 @@ def prune_images(session: Session, filters: dict[str, list[str]], *, everything:
     """Images that no container needs: the nameless ones, or all."""
     engine = session.engine
     in_use = {c.config.image_id for c in engine.containers.list(all=True)}
-    chosen = dict(filters)
-    everything = everything or chosen.pop("dangling", ["true"])[-1] in ("false", "0")
+    rest = dict(filters)
+    everything = everything or rest.pop("dangling", ["true"])[-1] in ("false", "0")
+    chosen = parse(rest, time.time_ns())
     lines: list[str] = []
-    for image in select(session, chosen):
+    for image in select(session, {}):
         if image.id in in_use or (image.tags and not everything):
+            continue
+        if not chosen.admits(image.config.labels, image.created_ns):
             continue
         for name in image.tags or (str(image.id),):
             try:
@@ -85,19 +95,22 @@ def prune_images(session: Session, filters: dict[str, list[str]], *, everything:
 
 
 def volumes(session: Session, values: Values, arguments: list[str]) -> int:
-    kind = "local volumes" if values.on("all") else "anonymous local volumes"
+    filters = filters_of(values.many("filter"))
+    everything = values.on("all") or filters.pop("all", ["false"])[-1] in ("true", "1")
+    chosen = parse(filters, time.time_ns(), until=False)
+    kind = "local volumes" if everything else "anonymous local volumes"
     if not confirmed(
         session, values, f"This will remove {kind} not used by at least one container."
     ):
         return 0
     before = used(session)
-    prune_volumes(session, everything=values.on("all"))
+    prune_volumes(session, chosen, everything=everything)
     freed(session, before)
     return 0
 
 
-def prune_volumes(session: Session, *, everything: bool) -> None:
-    removed = session.engine.volumes.prune(all=everything)
+def prune_volumes(session: Session, chosen: Chosen, *, everything: bool) -> None:
+    removed = session.engine.volumes.prune(all=everything, chosen=chosen)
     if removed:
         session.out.line("Deleted Volumes:")
         for name in removed:
@@ -109,24 +122,36 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
     kind = "all build cache" if values.on("all") else "all dangling build cache"
     if not confirmed(session, values, f"This will remove {kind}."):
         return 0
+    until = chosen_by(values).until_ns
     before = used(session)
-    prune_cache(session)
+    prune_cache(session, until, keep_bytes=parse_size(values.text("keep-storage") or "0"))
     freed(session, before)
     return 0
 
 
-def prune_cache(session: Session) -> None:
-    """What killed builders left and the records go, then the layers that only they held."""
+def prune_cache(session: Session, until_ns: int = 0, *, keep_bytes: int = 0) -> None:
+    """What killed builders left and the records go (those not used since `until_ns`, the longest
+    unused first, down to `keep_bytes`), then the layers that only they held."""
     from ...build.service import sweep
 
     sweep(session.engine)
     store = session.engine.store
-    store.cache.remove(tuple(record.key for record in store.cache.list()))
+    records = sorted(store.cache.list(), key=lambda record: record.last_used_ns)
+    held, going = sum(record.size_bytes for record in records), []
+    for record in records:
+        if (until_ns and record.last_used_ns >= until_ns) or (keep_bytes and held <= keep_bytes):
+            break
+        held -= record.size_bytes
+        going.append(record.key)
+    store.cache.remove(tuple(going))
     store.collect()
 
 
 def system(session: Session, values: Values, arguments: list[str]) -> int:
-    everything = values.on("all")
+    everything, filters = values.on("all"), filters_of(values.many("filter"))
+    if "until" in filters and values.on("volumes"):
+        raise refusal('ERROR: The "until" filter is not supported with "--volumes"')
+    chosen = chosen_by(values)
     kinds = ["all stopped containers", "all networks not used by at least one container"]
     if values.on("volumes"):
         kinds.append("all anonymous volumes not used by at least one container")
@@ -140,12 +165,11 @@ def system(session: Session, values: Values, arguments: list[str]) -> int:
     if not confirmed(session, values, warning):
         return 0
     before = used(session)
-    filters = filters_of(values.many("filter"))
-    prune_containers(session, filters)
+    prune_containers(session, chosen)
     if values.on("volumes"):
-        prune_volumes(session, everything=False)
+        prune_volumes(session, chosen, everything=False)
     prune_images(session, filters, everything=everything)
-    prune_cache(session)
+    prune_cache(session, chosen.until_ns)
     freed(session, before)
     return 0
 
@@ -171,8 +195,8 @@ VOLUME_PRUNE = Command(
     summary="Remove unused local volumes",
     run=volumes,
     flags=flag_table(
-        "  -a, --all             Remove all unused volumes, not just anonymous ones\n" + FORCE,
-        "filter:filter",
+        "  -a, --all             Remove all unused volumes, not just anonymous ones\n"
+        '      --filter filter   Provide filter values (e.g. "label=<label>")\n' + FORCE,
     ),
 )
 BUILDER_PRUNE = Command(
@@ -181,8 +205,9 @@ BUILDER_PRUNE = Command(
     run=builder,
     flags=flag_table(
         "  -a, --all                  Remove all unused build cache, not just dangling ones\n"
-        + FORCE,
-        "filter:filter keep-storage:bytes",
+        '      --filter filter        Provide filter values (e.g. "until=24h")\n'
+        "  -f, --force                Do not prompt for confirmation\n"
+        "      --keep-storage bytes   Amount of disk space to keep for cache\n"
     ),
 )
 SYSTEM_PRUNE = Command(
