@@ -22,10 +22,6 @@ COMMANDS = {
 }
 
 FLAGS = {
-    "cpu-count": _WINDOWS,
-    "cpu-percent": _WINDOWS,
-    "io-maxbandwidth": _WINDOWS,
-    "io-maxiops": _WINDOWS,
     "isolation": _WINDOWS,
     "kernel-memory": "Linux has no limit of its own for kernel memory since 5.16: -m counts it",
 }
