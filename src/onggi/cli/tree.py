@@ -89,7 +89,7 @@ _IN_GROUPS = {
     "image tag": "images:TAG",
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
-    "system df": "system:DF",
+    "system df": "df:DF",
     "system events": "events:EVENTS",
     "system info": "system:INFO",
     "system prune": "prune:SYSTEM_PRUNE",

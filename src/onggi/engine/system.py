@@ -81,7 +81,7 @@ class System:
         kept = sum(self._store.layers.size(layer) for layer in held)
         writable = {c.id: self._containers.size(c.id)[0] for c in containers}
         idle = [c.id for c in containers if c.state.status not in ("running", "paused")]
-        volumes = {v.name: _tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
+        volumes = {v.name: tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
         unused = {v.name for v in self._store.volumes.unused()}
         cached = self._store.cache.list()
         cache_bytes = sum(record.size_bytes for record in cached)
@@ -105,7 +105,8 @@ class System:
         ]
 
 
-def _tree_bytes(path: str) -> int:
+def tree_bytes(path: str) -> int:
+    """What all files below hold."""
     return sum(
         os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
         for _, _, files, directory in os.fwalk(path, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""`version`, `info`, `system df`."""
+"""`version`, `info`, `system start`, `system stop`, `system unit`."""
 
 import os
 from collections.abc import Callable
@@ -6,12 +6,11 @@ from typing import Any
 
 from ...errors import OnggiError
 from ...spec.container import Container
-from ...units import format_binary_size, format_size
+from ...units import format_binary_size
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import CommandError, Session
-from ..table import print_rows, unescaped
-from .ps import FORMAT_HELP
+from ..table import unescaped
 
 FORMAT = """
   -f, --format string   Format output using a custom template:
@@ -20,10 +19,6 @@ FORMAT = """
                         |Refer to https://docs.docker.com/go/formatting/ for more information about
                         formatting output with templates
 """
-DF_HEADERS = {
-    "Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE",
-    "Reclaimable": "RECLAIMABLE",
-}  # fmt: skip
 INFO_LINES = (
     ("Containers", "Containers"), (" Running", "ContainersRunning"),
     (" Paused", "ContainersPaused"), (" Stopped", "ContainersStopped"), ("Images", "Images"),
@@ -74,29 +69,6 @@ def info(session: Session, values: Values, arguments: list[str]) -> int:
         if key == "Driver":
             for name, text in found.get("DriverStatus") or ():
                 session.out.line(f" {name}: {text}")
-    return 0
-
-
-def df(session: Session, values: Values, arguments: list[str]) -> int:
-    rows = []
-    for usage in session.engine.system.usage():
-        share = (
-            f" ({100 * usage.reclaimable_bytes // usage.size_bytes}%)" if usage.size_bytes else ""
-        )
-        rows.append({
-            "Type": usage.kind,
-            "TotalCount": str(usage.total),
-            "Active": str(usage.active),
-            "Size": format_size(usage.size_bytes),
-            "Reclaimable": format_size(usage.reclaimable_bytes) + share,
-        })  # fmt: skip
-    print_rows(
-        session,
-        rows,
-        columns=tuple(DF_HEADERS),
-        headers=DF_HEADERS,
-        template=values.text("format"),
-    )
     return 0
 
 
@@ -172,10 +144,4 @@ INFO = Command(
     run=info,
     flags=flag_table(FORMAT),
     aliases=("system info", "info"),
-)
-DF = Command(
-    usage="[OPTIONS]",
-    summary="Show disk usage",
-    run=df,
-    flags=flag_table(FORMAT_HELP, "v/verbose"),
 )
