@@ -60,6 +60,7 @@ class RunOp(NamedTuple):
     platform: str = ""
     lent: tuple[RunMount, ...] = ()
     insecure: bool = False
+    epoch: int | None = None
 
 
 class CopyOp(NamedTuple):

@@ -301,6 +301,7 @@ class _Planner:
             platform=str(state.config.platform),
             lent=lent,
             insecure=item.security == "insecure",
+            epoch=options.epoch,
         )
         state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
         declared = [f"{name}={state.variables.get(name, v)}" for name, v in state.args.items()]

@@ -54,7 +54,7 @@ class Arguments(NamedTuple):
     platform: Platform  # of the result
     build_platform: Platform
     contexts: tuple[str, ...] = ()  # names of the named contexts that are files
-    images: Mapping[str, str] = {}  # noqa: RUF012 - named contexts that are images
+    images: Mapping[str, str] = {}  # named contexts that are images
 
 
 Triggers = Mapping[int, tuple[Instruction, ...]]

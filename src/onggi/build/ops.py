@@ -148,7 +148,8 @@ def _finish(
     result = step.run(output)
     if result.exit_code == 0:
         mountpoints.remove(result.upper_path, stubs)
-        return engine.store.layers.commit(result.upper_path).diff_id
+        made = engine.store.layers.commit(result.upper_path, mtime_clamp_s=operation.epoch)
+        return made.diff_id
     why = " (it was OOM-killed: out of memory)" if result.oom_killed else ""
     raise InvalidInput(
         f"The command '{' '.join(operation.args)}' returned a non-zero code: "

@@ -28,7 +28,8 @@ from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
 from .loans import Loans, Secret
-from .solve import Result, Solver
+from .operate import Maker, Result
+from .solve import Solver
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"  # what docker's own builder writes; tools look for it
 
@@ -115,8 +116,8 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         )  # fmt: skip
         for warning in made.warnings:
             report(Warning(warning))
-        solver = Solver(engine, made, cache, contexts.of, loans, report)
-        return _make(engine, solver, tags, epoch)
+        maker = Maker(engine, cache, contexts.of, loans, report)
+        return _make(engine, Solver(made, maker, report), tags, epoch)
 
 
 def _proxies(options: BuildOptions) -> tuple[str, ...]:
@@ -133,11 +134,11 @@ def _make(
     with _among_builders(engine):
         try:
             solution = solver.solve()
-            solver.cache.note_use()
+            solver.maker.cache.note_use()
             config = _finished(solver.plan, solution.results, epoch)
             image_id = _store(engine, config, tags)
         finally:
-            if solver.pinned:
+            if solver.maker.pinned:
                 engine.store.layers.unpin()
     names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
     return BuildResult(image_id, names, len(solver.plan.steps), solution.cached_steps)

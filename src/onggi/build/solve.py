@@ -1,48 +1,29 @@
-"""A plan made real, step by step: found in the cache, or done.
+"""A plan made real: every step found in the cache, or done; independent steps at once.
 
-Owns the order and the results; one vertex after the other, since a RUN forks and a process with
-threads must not. An error names the step's line; the steps before it stay cached.
+    lanes (stages) ── each moves on while its next step is found ── misses become work
+      one piece of work and nobody busy: done here; else each in a worker process (workers)
+
+Owns the order and what is told of it. Results do not depend on who finishes first: keys are by
+content, and every layer is made from its own inputs alone.
 """
 
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from typing import NamedTuple
 
 from ..dockerfile.problem import placed
-from ..engine.engine import Engine
 from ..errors import InvalidInput, OnggiError
-from ..progress import Message, Report, StepFinished, StepOutput, StepStarted, Warning
-from ..spec.digest import Digest
-from .cache import Cache, Hit, Layers, content, copy_key
-from .context import Tree
-from .graph import (
-    BaseOp,
-    CopyOp,
-    GitOp,
-    MergeOp,
-    Plan,
-    RunOp,
-    Step,
-    UrlOp,
-    Vertex,
-    WorkdirOp,
-    operation_digest,
-)
-from .loans import Loans
-from .sources import SourceTree, gather, manifest_digest
+from ..progress import Event, Report, StepFinished, StepStarted
+from .cache import content
+from .graph import BaseOp, Plan, Step, operation_digest
+from .operate import Maker, Result, Tell, Work
+from .workers import Workers
 
-_EXPLAINED_FILES = 2000  # of a COPY, kept with its record
-OpenContext = Callable[[str], AbstractContextManager[Tree]]
-
-
-class Result(NamedTuple):
-    """A vertex that is there. `cached`: nothing had to be done."""
-
-    layers: Layers
-    diff_id: str
-    created_ns: int
-    cached: bool
+MIN_WORKERS = 4
 
 
 class Solution(NamedTuple):
@@ -52,171 +33,172 @@ class Solution(NamedTuple):
     cached_steps: int
 
 
+class Lane:
+    """The steps of one stage. `held` is what is not told yet, because an earlier stage is still
+    being told; `warm` whether every step so far was found."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = deque(numbers)
+        self.held: list[Event] = []
+        self.warm = True
+
+
+class Job(NamedTuple):
+    number: int
+    lane: Lane
+    work: Work
+
+
 class Solver:
-    def __init__(
-        self,
-        engine: Engine,
-        plan: Plan,
-        cache: Cache,
-        contexts: OpenContext,
-        loans: Loans,
-        report: Report,
-    ) -> None:
-        self.engine = engine
+    def __init__(self, plan: Plan, maker: Maker, report: Report) -> None:
         self.plan = plan
-        self.cache = cache
-        self.contexts = contexts
-        self.loans = loans
+        self.maker = maker
         self.report = report
         self.results: dict[int, Result] = {}
-        self.number = 0
-        self.pinned: set[Digest] = set()
+        self.cached_steps = 0
+        numbered = list(enumerate(plan.steps, 1))
+        self.lanes = [
+            Lane([number for number, _ in group])
+            for _, group in groupby(numbered, key=lambda pair: pair[1].stage)
+        ]
+        self.owners: dict[int, int] = {}
+        for number, step in numbered:
+            if step.makes:
+                self.owners.setdefault(step.vertex, number)
+        self.waiting: dict[int, Job] = {}  # found missing, not begun
+        self.began: dict[int, float] = {}  # steps at work
+        self.lane = self.lanes[0]
 
     def solve(self) -> Solution:
-        """Every step in order. Raises OnggiError with the step's line in it."""
-        total, cached_steps, warm = len(self.plan.steps), 0, True
-        for number, step in enumerate(self.plan.steps, 1):
-            self.number = number
-            self.report(StepStarted(self.number, total, step.text, step.stage))
-            began = time.monotonic()
-            cached = warm and bool(step.created_by)
-            if step.makes:
-                with _told(step):
-                    result = self.vertex(step.vertex)
-                cached = warm = result.cached
-            elif step.config:
-                self.vertex(step.vertex)
-            cached_steps += cached
-            took = time.monotonic() - began
-            self.report(StepFinished(self.number, self.short(step), cached, took))
-        self.vertex(self.plan.result)
-        return Solution(self.results, cached_steps)
+        """Every step of the plan. Raises OnggiError with the step's line in it."""
+        limit = max(MIN_WORKERS, 2 * (os.cpu_count() or 1))
+        with Workers(self.maker.engine.store.close, limit) as workers:
+            while True:
+                for lane in self.lanes:
+                    self._advance(lane, workers)
+                self._tell_held()
+                if not self.waiting and not workers.busy:
+                    break
+                if len(self.waiting) == 1 and not workers.busy:
+                    self._do_here()
+                    continue
+                for vertex in list(self.waiting)[: workers.free]:
+                    self._do_there(vertex, workers)
+                self.results.update(workers.wait(self.report))
+        self._reach(self.plan.result, 0, workers)
+        return Solution(self.results, self.cached_steps)
+
+    # -- moving on
+
+    def _advance(self, lane: Lane, workers: Workers) -> None:
+        self.lane = lane
+        while lane.numbers:
+            number = lane.numbers[0]
+            step = self.plan.steps[number - 1]
+            if step.config and not self._is_there(step, number, workers):
+                return
+            lane.numbers.popleft()
+            self._finish(lane, number, step)
+
+    def _is_there(self, step: Step, number: int, workers: Workers) -> bool:
+        if step.makes and self.owners[step.vertex] == number:
+            return self._reach(step.vertex, number, workers)
+        if step.vertex in self.owners:  # another step's: wait for it
+            return step.vertex in self.results
+        return self._reach(step.vertex, number, workers)
+
+    def _reach(self, index: int, number: int, workers: Workers) -> bool:
+        """Whether the vertex is there now. If not and all it needs is, its work waits."""
+        if index in self.results:
+            return True
+        if index in self.waiting or index in workers.busy:
+            return False
+        vertex = self.plan.vertices[index]
+        ready = [
+            i in self.results if self.owners.get(i, number) != number
+            else self._reach(i, number, workers)
+            for i in vertex.inputs
+        ]  # fmt: skip
+        if not all(ready):
+            return False
+        try:
+            with _told(self.plan.steps[number - 1]):
+                found = self.maker.find(vertex, [self.results[i] for i in vertex.inputs])
+        except OnggiError:
+            self._begin(number, self.lane)
+            raise
+        if isinstance(found, Result):
+            self.results[index] = found
+            return True
+        self.waiting[index] = Job(number, self.lane, found)
+        return False
+
+    # -- work
+
+    def _do_here(self) -> None:
+        (index, job), *_ = self.waiting.items()
+        del self.waiting[index]
+        self._begin(job.number, job.lane)
+        with _told(self.plan.steps[job.number - 1]):
+            self.results[index] = job.work(Tell(self.report, job.number))
+
+    def _do_there(self, index: int, workers: Workers) -> None:
+        from ..engine import launch  # noqa: F401 - once, not in every worker
+        from . import ops  # noqa: F401
+
+        job = self.waiting.pop(index)
+        self._begin(job.number, job.lane)
+        step = self.plan.steps[job.number - 1]
+
+        def work(report: Report) -> Result:
+            with _told(step):
+                return job.work(Tell(report, job.number))
+
+        workers.start(index, work)
+
+    # -- telling
+
+    def _begin(self, number: int, lane: Lane) -> None:
+        """What a user sees before the first output of a step; once, also when it has two parts."""
+        if number in self.began:
+            return
+        self._tell(lane)
+        self.began[number] = time.monotonic()
+        self.report(self._started(number))
+
+    def _started(self, number: int) -> StepStarted:
+        step = self.plan.steps[number - 1]
+        return StepStarted(number, len(self.plan.steps), step.text, step.stage)
+
+    def _finish(self, lane: Lane, number: int, step: Step) -> None:
+        cached = lane.warm and bool(step.created_by)
+        if step.makes:
+            owned = self.owners[step.vertex] == number
+            cached = lane.warm = self.results[step.vertex].cached or not owned
+        self.cached_steps += cached
+        if number in self.began:
+            took_s = time.monotonic() - self.began[number]
+            self.report(StepFinished(number, self.short(step), cached, took_s))
+            return
+        lane.held += [self._started(number), StepFinished(number, self.short(step), cached)]
+
+    def _tell_held(self) -> None:
+        """In the order of the file, as far as it goes without waiting."""
+        for lane in self.lanes:
+            self._tell(lane)
+            if lane.numbers:
+                break
+
+    def _tell(self, lane: Lane) -> None:
+        held, lane.held = lane.held, []
+        for event in held:
+            self.report(event)
 
     def short(self, step: Step) -> str:
         """12 characters that name the image so far."""
         result = self.results.get(step.vertex)
         parent = content(result.layers) if result is not None else ""
         return operation_digest(BaseOp((step.config,)), (parent,))[:12]
-
-    def vertex(self, index: int) -> Result:
-        """The result, made once."""
-        known = self.results.get(index)
-        if known is not None:
-            return known._replace(cached=True)
-        vertex = self.plan.vertices[index]
-        if isinstance(vertex.operation, BaseOp):
-            layers = tuple(Digest.parse(layer) for layer in vertex.operation.diff_ids)
-            result = Result(layers, "", 0, True)
-        else:
-            inputs = [self.vertex(i) for i in vertex.inputs]
-            result = self.operate(vertex, inputs)
-        self.results[index] = result
-        return result
-
-    def operate(self, vertex: Vertex, inputs: list[Result]) -> Result:
-        operation, parent = vertex.operation, inputs[0].layers
-        if isinstance(operation, MergeOp):
-            return inputs[1]._replace(layers=(*parent, *inputs[1].layers))
-        if isinstance(operation, (UrlOp, GitOp)):
-            return self.remote(operation)
-        if isinstance(operation, CopyOp):
-            if operation.origin:
-                with self.contexts(operation.origin) as tree:
-                    return self.copy(operation, parent, tree)
-            return self.copy_from(operation, parent, inputs[1].layers)
-        key = operation_digest(operation, tuple(content(made.layers) for made in inputs))
-        hit = self.cache.lookup(key)
-        if hit is not None:
-            return _found(hit)
-        from . import ops  # what a build from the cache need not load
-
-        self.pin(parent)
-        if isinstance(operation, WorkdirOp):
-            diff_id = ops.workdir(self.engine, operation, parent)
-        else:
-            assert isinstance(operation, RunOp)
-            diff_id = self.run(operation, inputs)
-        made = self.cache.record(key, parent, diff_id or "", operation, {}, time.time_ns())
-        return Result(made.layers, made.diff_id, made.created_ns, False)
-
-    def remote(self, operation: UrlOp | GitOp) -> Result:
-        from . import remote
-
-        found = remote.Remote(self.engine, self.cache, self.loans)
-        hit, cached = found.url(operation) if isinstance(operation, UrlOp) else found.git(operation)
-        return Result(hit.layers, hit.diff_id, hit.created_ns, cached)
-
-    def run(self, operation: RunOp, inputs: list[Result]) -> Digest:
-        from . import ops, runmounts
-
-        parent, *origins = (made.layers for made in inputs)
-        for layers in origins:
-            self.pin(layers)
-        mounts = runmounts.RunMounts(self.engine, self.loans, self.waits)
-        with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
-            return ops.run(self.engine, operation, parent, lent, self.output)
-
-    def waits(self, cache: str) -> None:
-        self.report(Message(f"waiting for the cache {cache}: another build has it"))
-
-    def copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result:
-        """COPY --from: by what the origin is, which is quick to know; then by what is copied."""
-        quick = operation_digest(operation, (content(parent), content(origin)))
-        hit = self.cache.lookup(quick)
-        if hit is not None:
-            return _found(hit)
-        from . import ops
-
-        self.pin(origin)
-        with ops.merged(self.engine, origin, "the stage it is copied from") as tree:
-            if tree is None:
-                raise InvalidInput("COPY --from: the stage it is copied from is empty")
-            result = self.copy(operation, parent, tree)
-        told = {"origin": content(origin)}
-        self.cache.record(quick, parent, result.diff_id, operation, told, result.created_ns)
-        return result
-
-    def copy(self, operation: CopyOp, parent: Layers, tree: Tree) -> Result:
-        sources = gather(operation, tree)
-        for pattern in _without_match(operation, sources):
-            self.report(Warning(f"COPY: no file matches {pattern}"))
-        manifest = manifest_digest(operation, sources)
-        key = copy_key(operation, content(parent), manifest)
-        hit = self.cache.lookup(key)
-        if hit is not None:
-            return _found(hit)
-        from . import ops
-
-        self.pin(parent)
-        diff_id = ops.copy(self.engine, operation, parent, sources)
-        told = {"manifest": manifest, "files": _files(sources)}
-        made = self.cache.record(key, parent, diff_id, operation, told, time.time_ns())
-        return Result(made.layers, made.diff_id, made.created_ns, False)
-
-    def pin(self, layers: Layers) -> None:
-        """Before the first work on them: garbage collection must not take what we stand on."""
-        missing = set(layers) - self.pinned
-        if missing:
-            self.engine.store.layers.pin(sorted(missing))
-            self.pinned |= missing
-
-    def output(self, stream: int, data: bytes) -> None:
-        self.report(StepOutput(self.number, data, stream))
-
-
-def _found(hit: Hit) -> Result:
-    return Result(hit.layers, hit.diff_id, hit.created_ns, True)
-
-
-def _without_match(operation: CopyOp, sources: list[SourceTree]) -> tuple[str, ...]:
-    """Docker copies nothing and says nothing; the user should know."""
-    return () if sources or operation.inline else operation.sources
-
-
-def _files(sources: list[SourceTree]) -> dict[str, str]:
-    """Paths and digests of what was copied, for explanations."""
-    pairs = ((item.entry.path, item.digest[:16]) for s in sources for item in s.items)
-    return dict(pair for pair, _ in zip(pairs, range(_EXPLAINED_FILES), strict=False))
 
 
 @contextmanager

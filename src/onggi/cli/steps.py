@@ -18,6 +18,7 @@ class StepLines:
         self._quiet = quiet or mode == "quiet"
         self._bars: Report = reporter(session, session.out, plain=mode == "plain")
         self._kept: list[StepOutput] = []
+        self._running: dict[int, bytes] = {}  # steps at work: the begun line of their output
         self._at_line_start = True
         self._began = time.monotonic()
 
@@ -32,17 +33,16 @@ class StepLines:
             self._session.err.flush()
             return
         if self._quiet:
-            if isinstance(event, StepStarted):
-                self._kept.clear()
+            if isinstance(event, StepFinished):
+                self._kept = [kept for kept in self._kept if kept.number != event.number]
             return
         self._end_line()
         match event:
             case StepStarted():
+                self._running[event.number] = b""
                 out.line(f"Step {event.number}/{event.total} : {event.text}")
             case StepFinished():
-                if event.cached:
-                    out.line(" ---> Using cache")
-                out.line(f" ---> {event.result}")
+                self._finish(event)
             case Message(text):
                 out.line(text)
             case _:
@@ -54,9 +54,26 @@ class StepLines:
             self._kept.append(event)
             return
         stream = self._session.err if event.stream == 2 else self._session.out
-        stream.write_bytes(event.data)
+        data = event.data
+        begun = self._running.get(event.number, b"")
+        if len(self._running) > 1 or begun:  # several at once: whole lines, with their step
+            lines = (begun + data).splitlines(keepends=True)
+            self._running[event.number] = b"" if lines[-1].endswith(b"\n") else lines.pop()
+            data = b"".join(b"#%d " % event.number + line for line in lines)
+            self._end_line()
+        stream.write_bytes(data)
         stream.flush()
-        self._at_line_start = event.data.endswith(b"\n")
+        self._at_line_start = not data or data.endswith(b"\n")
+
+    def _finish(self, event: StepFinished) -> None:
+        out = self._session.out
+        begun = self._running.pop(event.number, b"")
+        if begun:
+            out.write_bytes(b"#%d " % event.number + begun + b"\n")
+        mark = f"#{event.number}" if self._running else ""
+        if event.cached:
+            out.line(f"{mark} ---> Using cache")
+        out.line(f"{mark} ---> {event.result}")
 
     def _end_line(self) -> None:
         """The next line of ours begins a line, whatever a RUN printed last."""
@@ -67,6 +84,9 @@ class StepLines:
     def failed(self) -> None:
         """What a quiet build kept back is what one needs now."""
         self._end_line()
+        for number, begun in self._running.items():
+            if begun:
+                self._session.out.write_bytes(b"#%d " % number + begun + b"\n")
         for event in self._kept:
             self._session.err.write_bytes(event.data)
         self._session.out.flush()

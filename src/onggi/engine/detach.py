@@ -139,6 +139,11 @@ def forget(pid: int) -> None:
             _children.discard(child)
 
 
+def forget_all() -> None:
+    """In a fresh child: the monitors of our parent are not our children."""
+    _children.clear()
+
+
 def ignore_terminal_signals() -> None:
     """A monitor outlives its terminal and a polite shutdown: it has an exit code to record. Call
     after the container's process is made, which would inherit it."""

@@ -105,9 +105,10 @@ class Layers:
         """The same for who has the pieces pushed at him: write to what this returns, finish it."""
         return self._maker.receive(compression, expected_diff_id, expected_blob, source)
 
-    def commit(self, upper: str) -> LayerInfo:
-        """Store what an overlay's upper directory holds as a layer."""
-        return self._maker.commit(upper)
+    def commit(self, upper: str, *, mtime_clamp_s: int | None = None) -> LayerInfo:
+        """Store what an overlay's upper directory holds as a layer; no time in it is later than
+        `mtime_clamp_s`."""
+        return self._maker.commit(upper, mtime_clamp_s)
 
     # -- going out
 

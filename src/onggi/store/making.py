@@ -54,12 +54,12 @@ class Maker:
         directory = make_directory(self._directory)
         return LayerSink(directory, tar_algorithm=tar_algorithm, blob_algorithm=blob_algorithm)
 
-    def commit(self, upper: str) -> LayerInfo:
+    def commit(self, upper: str, mtime_clamp_s: int | None) -> LayerInfo:
         """See `Layers.commit`."""
         upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with self.new_sink() as sink:
-                diff.write_layer(upper_fd, sink.write)
+                diff.write_layer(upper_fd, sink.write, mtime_clamp_s=mtime_clamp_s)
                 contents = sink.finish()
                 self.keep(sink, contents, None)
         finally:

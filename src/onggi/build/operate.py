@@ -1,0 +1,191 @@
+"""One vertex: found in the cache, or the work that makes it.
+
+Finding is quick and done by the builder itself; the work may be done by a worker process. Keys are
+by content, so it does not matter who did it.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from ..engine.engine import Engine
+from ..errors import InvalidInput
+from ..progress import Message, Report, StepOutput, Warning
+from ..spec.digest import Digest
+from .cache import Cache, Hit, Layers, content, copy_key
+from .context import Tree
+from .graph import (
+    BaseOp,
+    CopyOp,
+    GitOp,
+    MergeOp,
+    RunOp,
+    UrlOp,
+    Vertex,
+    WorkdirOp,
+    operation_digest,
+)
+from .loans import Loans
+from .sources import SourceTree, gather, manifest_digest
+
+_EXPLAINED_FILES = 2000  # of a COPY, kept with its record
+OpenContext = Callable[[str], AbstractContextManager[Tree]]
+
+
+class Result(NamedTuple):
+    """A vertex that is there. `cached`: nothing had to be done."""
+
+    layers: Layers
+    diff_id: str
+    created_ns: int
+    cached: bool
+
+
+class Tell:
+    """What a step says while it is made."""
+
+    def __init__(self, report: Report, number: int) -> None:
+        self._report = report
+        self._number = number
+
+    def output(self, stream: int, data: bytes) -> None:
+        self._report(StepOutput(self._number, data, stream))
+
+    def waits(self, cache: str) -> None:
+        self._report(Message(f"waiting for the cache {cache}: another build has it"))
+
+
+Work = Callable[[Tell], Result]
+
+
+class Maker:
+    def __init__(
+        self, engine: Engine, cache: Cache, contexts: OpenContext, loans: Loans, report: Report
+    ) -> None:
+        self.engine = engine
+        self.cache = cache
+        self.contexts = contexts
+        self.loans = loans
+        self.report = report
+        self.pinned: set[Digest] = set()
+
+    def find(self, vertex: Vertex, inputs: list[Result]) -> Result | Work:
+        """The result when it costs nothing, else what must be done."""
+        operation = vertex.operation
+        if isinstance(operation, BaseOp):
+            layers = tuple(Digest.parse(layer) for layer in operation.diff_ids)
+            return Result(layers, "", 0, True)
+        parent = inputs[0].layers
+        if isinstance(operation, MergeOp):
+            return inputs[1]._replace(layers=(*parent, *inputs[1].layers))
+        if isinstance(operation, (UrlOp, GitOp)):
+            return lambda tell: self._remote(operation)
+        if isinstance(operation, CopyOp):
+            if operation.origin:
+                with self.contexts(operation.origin) as tree:
+                    return self._copy(operation, parent, tree)
+            return self._copy_from(operation, parent, inputs[1].layers)
+        return self._find_command(operation, inputs)
+
+    def _find_command(self, operation: RunOp | WorkdirOp, inputs: list[Result]) -> Result | Work:
+        key = operation_digest(operation, tuple(content(made.layers) for made in inputs))
+        hit = self.cache.lookup(key)
+        if hit is not None:
+            return _found(hit)
+
+        def work(tell: Tell) -> Result:
+            from . import ops  # what a build from the cache need not load
+
+            parent = inputs[0].layers
+            self._pin(parent)
+            if isinstance(operation, WorkdirOp):
+                diff_id = ops.workdir(self.engine, operation, parent)
+            else:
+                diff_id = self._run(operation, inputs, tell)
+            made = self.cache.record(key, parent, diff_id or "", operation, {}, time.time_ns())
+            return Result(made.layers, made.diff_id, made.created_ns, False)
+
+        return work
+
+    def _run(self, operation: RunOp, inputs: list[Result], tell: Tell) -> Digest:
+        from . import ops, runmounts
+
+        parent, *origins = (made.layers for made in inputs)
+        for layers in origins:
+            self._pin(layers)
+        mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
+        with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
+            return ops.run(self.engine, operation, parent, lent, tell.output)
+
+    def _remote(self, operation: UrlOp | GitOp) -> Result:
+        from . import remote
+
+        found = remote.Remote(self.engine, self.cache, self.loans)
+        hit, cached = found.url(operation) if isinstance(operation, UrlOp) else found.git(operation)
+        return Result(hit.layers, hit.diff_id, hit.created_ns, cached)
+
+    def _copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result | Work:
+        """COPY --from: by what the origin is, which is quick to know; then by what is copied."""
+        quick = operation_digest(operation, (content(parent), content(origin)))
+        hit = self.cache.lookup(quick)
+        if hit is not None:
+            return _found(hit)
+
+        def work(tell: Tell) -> Result:
+            from . import ops
+
+            self._pin(origin)
+            with ops.merged(self.engine, origin, "the stage it is copied from") as tree:
+                if tree is None:
+                    raise InvalidInput("COPY --from: the stage it is copied from is empty")
+                found = self._copy(operation, parent, tree)
+                result = found if isinstance(found, Result) else found(tell)
+            told = {"origin": content(origin)}
+            self.cache.record(quick, parent, result.diff_id, operation, told, result.created_ns)
+            return result
+
+        return work
+
+    def _copy(self, operation: CopyOp, parent: Layers, tree: Tree) -> Result | Work:
+        sources = gather(operation, tree)
+        for pattern in _without_match(operation, sources):
+            self.report(Warning(f"COPY: no file matches {pattern}"))
+        manifest = manifest_digest(operation, sources)
+        key = copy_key(operation, content(parent), manifest)
+        hit = self.cache.lookup(key)
+        if hit is not None:
+            return _found(hit)
+
+        def work(tell: Tell) -> Result:
+            from . import ops
+
+            self._pin(parent)
+            diff_id = ops.copy(self.engine, operation, parent, sources)
+            told = {"manifest": manifest, "files": _files(sources)}
+            made = self.cache.record(key, parent, diff_id, operation, told, time.time_ns())
+            return Result(made.layers, made.diff_id, made.created_ns, False)
+
+        return work
+
+    def _pin(self, layers: Layers) -> None:
+        """Before the first work on them: garbage collection must not take what we stand on."""
+        missing = set(layers) - self.pinned
+        if missing:
+            self.engine.store.layers.pin(sorted(missing))
+            self.pinned |= missing
+
+
+def _found(hit: Hit) -> Result:
+    return Result(hit.layers, hit.diff_id, hit.created_ns, True)
+
+
+def _without_match(operation: CopyOp, sources: list[SourceTree]) -> tuple[str, ...]:
+    """Docker copies nothing and says nothing; the user should know."""
+    return () if sources or operation.inline else operation.sources
+
+
+def _files(sources: list[SourceTree]) -> dict[str, str]:
+    """Paths and digests of what was copied, for explanations."""
+    pairs = ((item.entry.path, item.digest[:16]) for s in sources for item in s.items)
+    return dict(pair for pair, _ in zip(pairs, range(_EXPLAINED_FILES), strict=False))
