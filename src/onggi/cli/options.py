@@ -131,6 +131,7 @@ CREATE_TABLE = """
 RUN_TABLE = """
   -d, --detach                     Run container in background and print container ID
       --detach-keys string         Override the key sequence for detaching a container
+      --security-check             Show which layers of the sandbox this host gives the container
       --sig-proxy                  Proxy received signals to the process (default true)
 """
 NOT_YET = (
@@ -239,6 +240,7 @@ def host_options(values: Values) -> HostOptions:
         read_only=values.on("read-only"),
         privileged=values.on("privileged"),
         cap_add=capabilities(values.many("cap-add")),
+        security=values.text("security"),
         cap_drop=capabilities(values.many("cap-drop")),
         security_opt=tuple(security_option(text) for text in values.many("security-opt")),
         resources=resources.resources(values),
@@ -341,7 +343,9 @@ def security_option(text: str) -> str:
             raise refusal(
                 f"opening seccomp profile ({value}) failed: open {value}: {reason}"
             ) from error
-    if name in ("apparmor", "label", "systempaths", "writable-cgroups", "credentialspec"):
+    if name in ("apparmor", "label", "systempaths", "mask", "unmask", "landlock") and separator:
+        return f"{name}={value}"  # the engine knows whether they can be had
+    if name in ("writable-cgroups", "credentialspec"):
         raise NotSupportedYet(f"flag --security-opt {name} is not supported yet")
     raise refusal(f'Invalid --security-opt: "{text}"')
 

@@ -52,6 +52,7 @@ class Containers:
         volumes: Callable[[], "Volumes"],
         events: Events,
         warn: Callable[[str], None],
+        profile: Callable[[], str],
     ) -> None:
         self._store = store
         self._paths = paths
@@ -60,6 +61,7 @@ class Containers:
         self._volumes = volumes
         self._events = events
         self._warn = warn
+        self._profile = profile
         self._reaper = Reaper(store, self._clean, events)
 
     @cached_property
@@ -106,12 +108,15 @@ class Containers:
         if options.name:
             merge.check_name(options.name)
         self._check_modes(options)
+        if not options.host.security:
+            options = options._replace(host=options.host._replace(security=self._profile()))
         return self._create(options, self._image(options, pull, report))
 
     def _create(self, options: ContainerOptions, image: Image) -> Container:
-        from . import launch, merge, points
+        from . import launch, merge, points, security
 
         container_id = os.urandom(32).hex()
+        options = options._replace(host=security.hardened(options.host))
         with self._store.shared():
             inherited = points.inherited(options.host, self.get)
             targets = [point.target for point in inherited]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..spec.container import HostOptions
 from ..store.store import Store
 from .containers import Containers
 from .events import Events
@@ -39,6 +40,7 @@ class Engine:
         warn: Callable[[str], None] = _ignore,
     ) -> None:
         """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time."""
+        self._settings = settings
         self.store = Store(root, run)
         self.paths = Paths(root, run)
         self.events = Events(run)
@@ -52,7 +54,23 @@ class Engine:
             lambda: self.volumes,
             self.events,
             warn,
+            lambda: self.security_profile,
         )
+
+    @cached_property
+    def security_profile(self) -> str:
+        """For containers that name none."""
+        from . import configuration
+
+        return configuration.profile(self._settings.config_files)
+
+    def security_layers(self, host: HostOptions) -> list[tuple[str, bool, str]]:
+        """(name, whether it is on, about it) of a sandbox with these options, on this host."""
+        from . import layers, security
+
+        host = host._replace(security=host.security or self.security_profile)
+        layers.refuse_missing(host)
+        return [(name, on, about) for name, on, about in layers.active(security.hardened(host))]
 
     @cached_property
     def volumes(self) -> "Volumes":

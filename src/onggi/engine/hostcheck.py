@@ -3,7 +3,7 @@
 from ..errors import InvalidInput, NotFound, Unsupported
 from ..linux.cgroup import device_number
 from ..spec.container import HostOptions, Resources
-from . import cgroups, devices
+from . import cgroups, devices, layers
 from .networks import container_of_mode
 
 _NOTHING = Resources()
@@ -22,6 +22,7 @@ def check(host: HostOptions) -> list[str]:
     _check_addresses(host)
     for text in host.device_cgroup_rules:
         devices.parse_rule(text)
+    layers.refuse_missing(host)
     return check_resources(host.resources)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..errors import Conflict
 from ..linux import capability, process
+from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
 from ..network import bridge
@@ -25,7 +26,18 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from ..spec.network import PortBinding
 from ..store.store import Store
-from . import devices, health, hostfiles, initlayer, logdriver, notes, points, sandbox, specgen
+from . import (
+    devices,
+    health,
+    hostfiles,
+    initlayer,
+    layers,
+    logdriver,
+    notes,
+    points,
+    sandbox,
+    specgen,
+)
 from .cgroups import cgroup_of
 from .events import Events
 from .lending import NOTHING, Lent
@@ -77,7 +89,7 @@ class Run:
         self._undo.callback(cgroup.remove)
         config = container.config
         edits = devices.asked(config.options.host)
-        cgroup.create(config.options.host.resources, specgen.device_rules(config, edits))
+        cgroup.create(layers.resources(config.options.host), specgen.device_rules(config, edits))
         if config.options.host.auto_remove and container.state.started_ns:
             services.paths.renew_work(container.id)
         with ExitStack() as made:
@@ -137,9 +149,9 @@ class Run:
     def _plan(self, edits: specgen.Edits, detached: Mapping[str, int]) -> InitPlan:
         services, container = self._services, self.container
         paths, config = services.paths, container.config
-        layers = tuple(Digest(layer) for layer in config.layers)
+        digests = tuple(Digest(layer) for layer in config.layers)
         rootfs = RootFilesystem(
-            initlayer.lowers(services.store, paths, layers),
+            initlayer.lowers(services.store, paths, digests),
             paths.upper(container.id),
             f"{paths.container(container.id)}/work",
         )
@@ -173,6 +185,7 @@ class Run:
         """While the init mounts: its row, then its network interface."""
         start = process.start_time(pid)
         me = os.getpid()
+            ipv6=os.path.isdir("/proc/sys/net/ipv6"),
         state = ContainerState(
             status="running",
             pid=pid,

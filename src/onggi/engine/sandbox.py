@@ -7,7 +7,7 @@ from ..errors import InvalidInput
 from ..linux import capability, seccomp
 from ..runtime.plan import Device
 from ..spec.container import ContainerConfig
-from . import specgen
+from . import security, specgen
 from .paths import Paths
 
 _NOT_GIVEN = frozenset(("pts", "shm", "mqueue", "fd", "console", "ptmx"))
@@ -18,7 +18,7 @@ def seccomp_program(config: ContainerConfig, held: int, paths: Paths) -> bytes:
     """The filter of a container, b"" for none; compiled once per profile and capability set and
     kept under RUN/seccomp."""
     host = config.options.host
-    profile = specgen.security_options(host.security_opt).seccomp
+    profile = security.options(host).seccomp
     if profile == "unconfined" or (host.privileged and profile == "default"):
         return b""
     names = frozenset(capability.names_of(specgen.capabilities(host, held)))

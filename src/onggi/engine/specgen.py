@@ -6,7 +6,7 @@ This is where docker's defaults stand: namespaces, mounts, masks, capabilities, 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..errors import InvalidInput, Unsupported
+from ..errors import InvalidInput
 from ..linux import capability, rlimit
 from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
 from ..runtime import plan
@@ -15,6 +15,7 @@ from ..runtime.plan import (
     Device,
     InitPlan,
     JoinPlan,
+    Landlock,
     Namespace,
     PlanMount,
     ProcessPlan,
@@ -22,7 +23,7 @@ from ..runtime.plan import (
 from ..spec.container import Container, ContainerConfig, HostOptions
 from ..spec.mount import MountPoint, RootFilesystem
 from ..spec.network import Protocol
-from . import merge
+from . import merge, security
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
@@ -55,37 +56,7 @@ class Surroundings(NamedTuple):
     devices: tuple[Device, ...] = ()  # every node of the host, for --privileged
     edits: Edits = Edits()  # what the device flags add
     detached: Mapping[str, int] = {}  # mounts that are made already: descriptors by target
-
-
-class SecurityOptions(NamedTuple):
-    """--security-opt, parsed. `seccomp` is "default", "unconfined" or a profile's text."""
-
-    no_new_privileges: bool = False
-    seccomp: str = "default"
-    system_paths: bool = False  # unconfined: nothing masked or read-only
-
-
-def security_options(words: tuple[str, ...]) -> SecurityOptions:
-    """Raises InvalidInput for an unknown option, Unsupported for what we lack."""
-    options = SecurityOptions()
-    for word in words:
-        key, _, value = word.replace(":", "=", 1).partition("=")
-        match key:
-            case "no-new-privileges":
-                if value not in ("", "true", "false"):
-                    raise InvalidInput(f"invalid --security-opt 2: {word!r}")
-                options = options._replace(no_new_privileges=value != "false")
-            case "seccomp" if value:
-                options = options._replace(seccomp="default" if value == "builtin" else value)
-            case "systempaths" if value == "unconfined":
-                options = options._replace(system_paths=True)
-            case "apparmor" | "label" if value in ("unconfined", "disable"):
-                pass  # nothing to switch off: onggi applies neither
-            case "apparmor" | "label":
-                raise Unsupported(f"--security-opt {word}: {key} is not supported yet")
-            case _:
-                raise InvalidInput(f"invalid --security-opt 2: {word!r}")
-    return options
+    ipv6: bool = False  # whether the kernel has it
 
 
 def init_plan(
@@ -93,19 +64,19 @@ def init_plan(
 ) -> InitPlan:
     config = container.config
     host = config.options.host
-    security = security_options(host.security_opt)
-    open_paths = host.privileged or security.system_paths
+    masked = plan.masked_paths(around.cpus)
+    thermal = masked[len(plan.MASKED_PATHS) :]
     return InitPlan(
         root=root,
-        process=_edited(process_plan(config, around.held, seccomp, security), around.edits),
+        process=_edited(process_plan(config, around.held, seccomp), around.edits),
         namespaces=namespaces(host, around.joined),
         mounts=mounts(config, around.directory, around.detached) + around.edits.mounts,
-        masked_paths=() if open_paths else plan.masked_paths(around.cpus),
-        read_only_paths=() if open_paths else plan.READ_ONLY_PATHS,
+        masked_paths=security.masks(host, masked, thermal),
+        read_only_paths=security.read_only(host, plan.READ_ONLY_PATHS),
         devices=nodes(host, around),
         hostname="" if _shares(host, "uts") else config.hostname,
         domainname="" if _shares(host, "uts") else config.options.domainname,
-        sysctls=sysctls(host),
+        sysctls=sysctls(host, around.ipv6),
         read_only=host.read_only,
         volatile=host.auto_remove or config.options.purpose == "build",
         init=host.init,
@@ -124,9 +95,7 @@ def _edited(process: ProcessPlan, edits: Edits) -> ProcessPlan:
     return process._replace(env=(*kept, *edits.env), group_add=(*process.group_add, *edits.groups))
 
 
-def process_plan(
-    config: ContainerConfig, held: int, seccomp: bytes, security: SecurityOptions
-) -> ProcessPlan:
+def process_plan(config: ContainerConfig, held: int, seccomp: bytes) -> ProcessPlan:
     host, process = config.options.host, config.process
     return ProcessPlan(
         args=process.args,
@@ -135,9 +104,10 @@ def process_plan(
         user=process.user,
         group_add=host.group_add,
         capabilities=Capabilities.same(capabilities(host, held)),
-        no_new_privileges=security.no_new_privileges,
+        no_new_privileges=security.options(host).no_new_privileges,
         seccomp_program=seccomp,
         rlimits=limits(host),
+        landlock=_landlock(config),
         oom_score_adj=host.oom_score_adj or None,
         tty=config.options.tty,
         stdin="pipe" if config.options.open_stdin else "null",
@@ -145,6 +115,17 @@ def process_plan(
 
 
 def exec_plan(
+def _landlock(config: ContainerConfig) -> Landlock | None:
+    """Under strict nothing is written but what is mounted to be written."""
+    host = config.options.host
+    if not security.uses_landlock(host):
+        return None
+    if host.security != "strict":
+        return Landlock(security.scopes(host))
+    writable = ["/dev"] + [point.target for point in config.mounts if not point.read_only]
+    return Landlock(security.scopes(host), tuple(writable))
+
+
     container: Container,
     args: tuple[str, ...],
     *,
@@ -163,8 +144,10 @@ def exec_plan(
     host = config.options.host
     if privileged:
         host = host._replace(privileged=True)
-    security = security_options(host.security_opt)
-    base = process_plan(config, held, seccomp, security)
+    base = process_plan(config, held, seccomp)
+    if base.landlock is not None:
+        # A domain of its own with scopes could reach nothing of the container's first one.
+        base = base._replace(landlock=base.landlock._replace(scopes=0))
     merged = merge.environment(config.process.env, env, config.hostname, tty)
     process = base._replace(
         args=args,
@@ -184,7 +167,9 @@ def capabilities(host: HostOptions, held: int) -> int:
     """Docker's set after --cap-add and --cap-drop, never more than we hold ourselves."""
     if host.privileged:
         return held & ~capability.mask_of(c for c in host.cap_drop if c != "ALL")
-    return capability.resolve(host.cap_add, host.cap_drop, capability.DOCKER_DEFAULT) & held
+    return (
+        capability.resolve(host.cap_add, host.cap_drop, security.default_capabilities(host)) & held
+    )
 
 
 def namespaces(host: HostOptions, joined: Mapping[str, Container]) -> tuple[Namespace, ...]:
@@ -232,7 +217,7 @@ def mounts(
         PlanMount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rw", "rprivate"))
         for name in HOST_FILES
     )
-    found = [_mount(point, detached) for point in config.mounts]
+    found = [_hardened(_mount(point, detached), host) for point in config.mounts]
     found += [mount for mount in files if mount.target not in taken]
     found.sort(key=lambda mount: mount.target.count("/"))
     return (*(mount for mount in system if mount.target not in taken), *found)
@@ -253,6 +238,12 @@ def _shared_memory(
 
 
 def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
+def _hardened(wanted: PlanMount, host: HostOptions) -> PlanMount:
+    if host.security != "strict":
+        return wanted
+    return wanted._replace(options=(*wanted.options, "nosuid", "nodev"))
+
+
     if point.kind == "tmpfs":
         words = ",ro" if point.read_only else ""
         return plan.tmpfs_mount(point.target, point.tmpfs_options + words)
@@ -265,9 +256,9 @@ def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
     return PlanMount(point.target, "bind", point.source, (bind, *access, spread))
 
 
-def sysctls(host: HostOptions) -> tuple[tuple[str, str], ...]:
-    """Docker's two (unprivileged ping and low ports) where the network is the container's own, then
-    the user's."""
+def sysctls(host: HostOptions, ipv6: bool = False) -> tuple[tuple[str, str], ...]:
+    """Docker's two (unprivileged ping and low ports) where the network is the container's own, no
+    routes from whoever claims to be a router, then the user's."""
     own = frozenset(
         kind
         for kind in ("network", *SHARED)
@@ -280,6 +271,9 @@ def sysctls(host: HostOptions) -> tuple[tuple[str, str], ...]:
         chosen.setdefault("net.ipv4.ping_group_range", "0 2147483647")
         chosen.setdefault("net.ipv4.ip_unprivileged_port_start", "0")
     return tuple(plan.check_sysctl(key, value, own) for key, value in chosen.items())
+        if ipv6 and host.security != "docker":
+            for key in security.NO_ROUTER_ADVERTISEMENTS:
+                chosen.setdefault(key, "0")
 
 
 def limits(host: HostOptions) -> tuple[tuple[str, int, int], ...]:
@@ -306,7 +300,7 @@ def protocol(text: str) -> Protocol:
 def check(config: ContainerConfig) -> None:
     """Everything above that can refuse a user's value, at create time."""
     host = config.options.host
-    security_options(host.security_opt)
+    security.options(host)
     for flag, names in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         try:
             capability.resolve(names, (), ())

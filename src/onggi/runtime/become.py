@@ -17,7 +17,7 @@ import termios
 from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, process, rlimit, safefs, seccomp, springboard
+from ..linux import capability, landlock, process, rlimit, safefs, seccomp, springboard
 from . import command, handshake, identity
 from .plan import ProcessPlan, Scheduling
 from .stdio import Ends
@@ -33,11 +33,14 @@ class Ready:
         self.path = path
         self.env = env
         self.ends = ends
+        self.writable: list[int] | None = None
 
     def execute(self, end: handshake.ChildEnd) -> NoReturn:
         """Session, terminal, descriptors, filter, execve."""
         attach(self.ends, self.plan.preserve_fds)
         spring = open_springboard(self.plan, end)
+        if self.plan.landlock is not None:
+            landlock.restrict(self.plan.landlock.scopes, self.writable)
         if self.plan.listener is None:
             load_filter(self.plan)
         else:  # the parent must take the listener first: under the filter anything may wait for it
@@ -113,6 +116,9 @@ def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
         schedule(plan.scheduling)
     who = look_up(plan, root_fd)
     env = environment(plan, who.home)
+    writable = None
+    if plan.landlock is not None and plan.landlock.writable is not None:
+        writable = [safefs.open_in_root(root_fd, p, os.O_PATH) for p in plan.landlock.writable]
     rlimit.apply(rlimit.clamp(plan.rlimits)[0])
     process.join_new_session_keyring()
     give(ends, who.uid)
@@ -122,7 +128,9 @@ def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
     take_credentials(plan, who)
     os.umask(plan.umask)
     path = command.find(plan.args[0], env, root_fd)
-    return Ready(plan, path, env, ends)
+    ready = Ready(plan, path, env, ends)
+    ready.writable = writable
+    return ready
 
 
 def look_up(plan: ProcessPlan, root_fd: int) -> identity.Identity:
@@ -190,7 +198,7 @@ def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:
     process.set_keep_capabilities(True)
     os.setresuid(who.uid, who.uid, who.uid)
     process.set_keep_capabilities(False)
-    filter_needs = capability.SYS_ADMIN & present if plan.seccomp_program else 0
+    filter_needs = capability.SYS_ADMIN & present if plan.seccomp_program or plan.landlock else 0
     permitted = wanted.permitted & present
     ambient = wanted.ambient & permitted & wanted.inheritable
     # Looking for the command must not use rights that the command will not have.

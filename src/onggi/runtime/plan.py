@@ -138,6 +138,14 @@ class InnerHooks(NamedTuple):
     state: str = "{}"
 
 
+class Landlock(NamedTuple):
+    """What a process may not do even with the right to: linux.landlock's scopes, and writes outside
+    the `writable` paths (None: everywhere)."""
+
+    scopes: int = 0
+    writable: tuple[str, ...] | None = None
+
+
 class ProcessPlan(NamedTuple):
     """The part that a container's first process and an exec have in common.
 
@@ -155,6 +163,7 @@ class ProcessPlan(NamedTuple):
     capabilities: Capabilities = Capabilities(0, 0, 0)
     no_new_privileges: bool = False
     seccomp_program: bytes = b""
+    landlock: Landlock | None = None
     rlimits: tuple[tuple[str, int, int], ...] = ()
     oom_score_adj: int | None = None
     umask: int = 0o022

@@ -71,6 +71,7 @@ class HostOptions(NamedTuple):
     cap_add: tuple[str, ...] = ()  # upper case, without CAP_; "ALL"
     cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
+    security: str = ""  # docker, default or strict; "" is default
     resources: Resources = Resources()
     ulimits: tuple[Ulimit, ...] = ()
     shm_bytes: int = 64 << 20

@@ -35,6 +35,8 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     if detach and values.given("attach"):
         raise StdinNotTerminal("conflicting options: cannot specify both --attach and --detach")
     options = read_options(session, values, arguments)
+    if values.on("security-check"):
+        return show_layers(session, options)
     keys = detach_sequence(values)
     if not detach:
         refuse_false_terminal(options.tty, options.open_stdin)
@@ -46,6 +48,16 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         loopback_hints(session, container)
         return 0
     return foreground(session, values, container, keys)
+
+
+def show_layers(session: Session, options: ContainerOptions) -> int:
+    """What would protect the container here; nothing is started."""
+    from ..table import align
+
+    rows = session.engine.security_layers(options.host)
+    lines = [f"{name}\t{'on' if on else 'off'}\t{about}" for name, on, about in rows]
+    session.out.show(align(["LAYER\tSTATE\tWHAT", *lines]))
+    return 0
 
 
 def read_options(session: Session, values: Values, arguments: list[str]) -> ContainerOptions:

@@ -1,0 +1,96 @@
+"""The layers of a sandbox as this host has them: what can be had, what is refused, what is active.
+
+Nobody is told of a layer that is not there.
+"""
+
+import os
+from typing import NamedTuple
+
+from ..errors import Unsupported
+from ..linux import capability, landlock
+from ..spec.container import HostOptions, Resources
+from . import security, specgen
+
+
+class Layer(NamedTuple):
+    name: str
+    active: bool
+    about: str
+
+
+def resources(host: HostOptions) -> Resources:
+    """The limits of a container, with ours on the number of its processes."""
+    return host.resources._replace(pids_limit=security.pids_limit(host, _free_pids()))
+
+
+def _free_pids() -> int:
+    with open("/proc/loadavg", encoding="ascii") as file:
+        threads = int(file.read().split()[3].partition("/")[2])
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+        return int(file.read()) - threads
+
+
+def refuse_missing(host: HostOptions) -> None:
+    """A layer that was asked for and is not there is an error, never a silence."""
+    wanted = security.options(host)
+    for name, key, value in (
+        ("AppArmor", "apparmor", wanted.apparmor),
+        ("SELinux", "label", wanted.label),
+    ):
+        if value and has_module(name.lower()):
+            raise Unsupported(f"--security-opt {key}={value[:80]}: onggi applies no {name} profile")
+        if value:
+            raise Unsupported(
+                f"--security-opt {key}={value[:80]}: {name} is not enabled on this host"
+            )
+    if wanted.landlock and landlock.version() < landlock.SCOPES_VERSION:
+        raise Unsupported("--security-opt landlock=on: this kernel has no Landlock scopes")
+    if security.uses_landlock(host) and landlock.version() < landlock.SCOPES_VERSION:
+        raise Unsupported(
+            "--security strict needs Landlock of Linux 6.12, which this kernel lacks",
+            hint="--security-opt landlock=off does without",
+        )
+
+
+def has_module(name: str) -> bool:
+    """Whether a security module of the kernel is active."""
+    try:
+        with open("/sys/kernel/security/lsm", encoding="ascii") as file:
+            return name in file.read().strip().split(",")
+    except OSError:  # securityfs is not mounted
+        return os.path.isdir(f"/sys/fs/{name}") or os.path.isdir(f"/sys/module/{name}")
+
+
+def active(host: HostOptions) -> list[Layer]:
+    """What a container with these options gets here."""
+    wanted = security.options(host)
+    held = capability.held() & capability.bounding()
+    capabilities = capability.names_of(specgen.capabilities(host, held))
+    masked = not (host.privileged or wanted.system_paths or "ALL" in wanted.unmask)
+    filtered = wanted.seccomp != "unconfined" and not (
+        host.privileged and wanted.seccomp == "default"
+    )
+    have = landlock.version()
+    limit = resources(host).pids_limit
+    shared = [
+        kind for kind in ("network", *specgen.SHARED) if specgen.mode_of(host, kind) == "host"
+    ]
+    filter_about = "built-in profile" if wanted.seccomp == "default" else "own profile"
+    return [
+        Layer("namespaces", True, f"all but {', '.join(shared)}" if shared else "all"),
+        Layer("user namespace", False, "root of the container is root of the host"),
+        Layer("capabilities", True, f"{len(capabilities)}: {', '.join(capabilities) or 'none'}"),
+        Layer("seccomp", filtered, filter_about if filtered else "no filter"),
+        Layer("no new privileges", wanted.no_new_privileges, "setuid programs gain nothing"),
+        Layer("masked paths", masked, "/proc and /sys" if masked else "all open"),
+        Layer("read-only root", host.read_only, "writes go to volumes and tmpfs only"),
+        Layer("landlock", security.uses_landlock(host), f"the kernel has version {have}"
+              if have else "the kernel has none"),
+        Layer("process limit", limit > 0, str(limit) if limit > 0 else "none"),
+        Layer("apparmor", False, _module("apparmor")),
+        Layer("selinux", False, _module("selinux")),
+    ]  # fmt: skip
+
+
+def _module(name: str) -> str:
+    return "not applied by onggi" if has_module(name) else "the kernel has none"
