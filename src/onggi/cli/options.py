@@ -110,6 +110,7 @@ CREATE_TABLE = """
       --restart string             Restart policy to apply when a container exits (default "no")
       --rm                         Automatically remove the container and its associated anonymous
                                    volumes when it exits
+      --security string            Security profile: docker, default or strict
       --security-opt list          Security Options
       --shm-size bytes             Size of /dev/shm
       --stop-signal string         Signal to stop the container
