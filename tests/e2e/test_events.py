@@ -94,12 +94,12 @@ def test_images(onggi: Onggi, busybox: str) -> None:
 
 
 def test_a_terminal_tells_its_size(onggi: Onggi, busybox: str) -> None:
-    since = time.time()
-    with onggi.terminal("run", "-it", "--rm", busybox, "true", rows=33, columns=99) as terminal:
-        terminal.wait()
-    said = onggi.out("events", "--since", f"{since:.6f}", "--until", "0s", "--filter",
-                     "event=resize")  # fmt: skip
-    assert "height=33" in said and "width=99" in said
+    asked = ("events", "--since", f"{time.time():.6f}", "--until", "0s", "--filter", "event=resize")
+    words = ("run", "-it", "--rm", busybox, "sh", "-c", "read line")
+    with onggi.terminal(*words, rows=33, columns=99) as terminal:
+        assert "width=99" in onggi.until("height=33", *asked)
+        terminal.send("\n")
+        assert terminal.wait() == 0
 
 
 def test_following_ends_with_the_reader(onggi: Onggi, busybox: str) -> None:
