@@ -130,9 +130,9 @@ CREATE_TABLE = """
       --net network
 """
 RUN_TABLE = """
+      --security-check             Show which layers of the sandbox this host gives the container
   -d, --detach                     Run container in background and print container ID
       --detach-keys string         Override the key sequence for detaching a container
-      --security-check             Show which layers of the sandbox this host gives the container
       --sig-proxy                  Proxy received signals to the process (default true)
 """
 NOT_YET = (
@@ -241,8 +241,8 @@ def host_options(values: Values) -> HostOptions:
         read_only=values.on("read-only"),
         privileged=values.on("privileged"),
         cap_add=capabilities(values.many("cap-add")),
-        security=values.text("security"),
         cap_drop=capabilities(values.many("cap-drop")),
+        security=values.text("security"),
         security_opt=tuple(security_option(text) for text in values.many("security-opt")),
         resources=resources.resources(values),
         ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ..errors import Conflict
 from ..linux import capability, process
-from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
 from ..network import bridge
@@ -164,6 +163,7 @@ class Run:
             joined=self._joined,
             devices=sandbox.host_devices() if config.options.host.privileged else (),
             edits=edits,
+            ipv6=os.path.isdir("/proc/sys/net/ipv6"),
             detached=detached,
         )
         program = sandbox.seccomp_program(config, held, paths)
@@ -185,7 +185,6 @@ class Run:
         """While the init mounts: its row, then its network interface."""
         start = process.start_time(pid)
         me = os.getpid()
-            ipv6=os.path.isdir("/proc/sys/net/ipv6"),
         state = ContainerState(
             status="running",
             pid=pid,

@@ -27,6 +27,7 @@ from . import merge, security
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
+OWN_RUNTIMES = frozenset(("", "onggi-runtime", "io.containerd.runc.v2"))
 SHARED = ("pid", "ipc", "uts")  # namespaces with a --KIND flag of their own
 
 
@@ -55,8 +56,8 @@ class Surroundings(NamedTuple):
     joined: Mapping[str, Container]
     devices: tuple[Device, ...] = ()  # every node of the host, for --privileged
     edits: Edits = Edits()  # what the device flags add
-    detached: Mapping[str, int] = {}  # mounts that are made already: descriptors by target
     ipv6: bool = False  # whether the kernel has it
+    detached: Mapping[str, int] = {}  # mounts that are made already: descriptors by target
 
 
 def init_plan(
@@ -106,15 +107,14 @@ def process_plan(config: ContainerConfig, held: int, seccomp: bytes) -> ProcessP
         capabilities=Capabilities.same(capabilities(host, held)),
         no_new_privileges=security.options(host).no_new_privileges,
         seccomp_program=seccomp,
-        rlimits=limits(host),
         landlock=_landlock(config),
+        rlimits=limits(host),
         oom_score_adj=host.oom_score_adj or None,
         tty=config.options.tty,
         stdin="pipe" if config.options.open_stdin else "null",
     )
 
 
-def exec_plan(
 def _landlock(config: ContainerConfig) -> Landlock | None:
     """Under strict nothing is written but what is mounted to be written."""
     host = config.options.host
@@ -126,6 +126,7 @@ def _landlock(config: ContainerConfig) -> Landlock | None:
     return Landlock(security.scopes(host), tuple(writable))
 
 
+def exec_plan(
     container: Container,
     args: tuple[str, ...],
     *,
@@ -237,13 +238,13 @@ def _shared_memory(
     return () if host.ipc_mode == "none" else (base,)
 
 
-def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
 def _hardened(wanted: PlanMount, host: HostOptions) -> PlanMount:
     if host.security != "strict":
         return wanted
     return wanted._replace(options=(*wanted.options, "nosuid", "nodev"))
 
 
+def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
     if point.kind == "tmpfs":
         words = ",ro" if point.read_only else ""
         return plan.tmpfs_mount(point.target, point.tmpfs_options + words)
@@ -270,10 +271,10 @@ def sysctls(host: HostOptions, ipv6: bool = False) -> tuple[tuple[str, str], ...
     if "network" in own:
         chosen.setdefault("net.ipv4.ping_group_range", "0 2147483647")
         chosen.setdefault("net.ipv4.ip_unprivileged_port_start", "0")
-    return tuple(plan.check_sysctl(key, value, own) for key, value in chosen.items())
         if ipv6 and host.security != "docker":
             for key in security.NO_ROUTER_ADVERTISEMENTS:
                 chosen.setdefault(key, "0")
+    return tuple(plan.check_sysctl(key, value, own) for key, value in chosen.items())
 
 
 def limits(host: HostOptions) -> tuple[tuple[str, int, int], ...]:
