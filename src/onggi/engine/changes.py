@@ -22,7 +22,7 @@ from ..store import diff as layer_diff
 from ..store.store import Store
 from . import initlayer, inspection
 from .cgroups import cgroup_of
-from .paths import Paths
+from .paths import Paths, file_bytes
 
 
 class CommitRequest(NamedTuple):
@@ -62,7 +62,7 @@ def sizes(store: Store, paths: Paths, container: Container) -> tuple[int, int]:
     upper = _open_upper(paths, container)
     try:
         writable = sum(
-            os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
+            file_bytes(name, directory)
             for _, _, files, directory in os.fwalk(".", dir_fd=upper, follow_symlinks=False)
             for name in files
         )

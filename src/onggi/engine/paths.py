@@ -80,6 +80,14 @@ def write_file(path: str, content: str, mode: int = 0o644) -> None:
         os.close(fd)
 
 
+def file_bytes(name: str, directory: int) -> int:
+    """The file's size; 0 when it has gone since it was listed."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _remove(directory: str, name: str) -> None:
     try:
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -4,11 +4,14 @@ import os
 from typing import Any, NamedTuple
 
 from .. import __version__
+from ..errors import NotFound
 from ..linux.cgroup import Cgroup
+from ..spec.digest import Digest
 from ..spec.platform import host_platform
 from ..store.store import Store
 from .containers import Containers
 from .images import Images
+from .paths import file_bytes
 from .volumes import Volumes
 
 API_VERSION = "1.51"
@@ -77,9 +80,9 @@ class System:
         used = {c.config.image_id for c in containers}
         layers = {layer for image in images for layer in image.config.diff_ids}
         held = {layer for i in images if i.id in used for layer in i.config.diff_ids}
-        total = sum(self._store.layers.size(layer) for layer in layers)
-        kept = sum(self._store.layers.size(layer) for layer in held)
-        writable = {c.id: self._containers.size(c.id)[0] for c in containers}
+        total = sum(self._layer_bytes(layer) for layer in layers)
+        kept = sum(self._layer_bytes(layer) for layer in held)
+        writable = {c.id: self._writable_bytes(c.id) for c in containers}
         idle = [c.id for c in containers if c.state.status not in ("running", "paused")]
         volumes = {v.name: tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
         unused = {v.name for v in self._store.volumes.unused()}
@@ -104,14 +107,31 @@ class System:
             Usage("Build Cache", len(cached), 0, cache_bytes, cache_bytes),
         ]
 
+    # Others work meanwhile: what has gone since it was listed holds nothing.
+
+    def _layer_bytes(self, layer: Digest) -> int:
+        try:
+            return self._store.layers.size(layer)
+        except NotFound:
+            return 0
+
+    def _writable_bytes(self, container_id: str) -> int:
+        try:
+            return self._containers.size(container_id)[0]
+        except (NotFound, FileNotFoundError):
+            return 0
+
 
 def tree_bytes(path: str) -> int:
     """What all files below hold."""
-    return sum(
-        os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
-        for _, _, files, directory in os.fwalk(path, follow_symlinks=False)
-        for name in files
-    )
+    try:
+        return sum(
+            file_bytes(name, directory)
+            for _, _, files, directory in os.fwalk(path, follow_symlinks=False)
+            for name in files
+        )
+    except FileNotFoundError:  # all of it has gone
+        return 0
 
 
 def _pretty_name() -> str:

@@ -119,11 +119,12 @@ class Wiring:
                 self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
 
     def _is_mine(self, container_id: str) -> bool:
-        """Whether this process is the container's monitor."""
+        """Whether this process is the container's monitor (until a start, that is its creator)."""
         try:
-            return self._store.containers.get(container_id).state.monitor_pid == os.getpid()
+            state = self._store.containers.get(container_id).state
         except NotFound:
             return False
+        return state.status != "created" and state.monitor_pid == os.getpid()
 
     def _publisher(self, wanted: tuple[PortBinding, ...]) -> str | None:
         """Which container has one of the ports: more use than the name of its monitor's program."""
