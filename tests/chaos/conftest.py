@@ -83,7 +83,8 @@ class Victim(Onggi):
         containers = {str(row[0]) for row in self.rows("SELECT id FROM container")}
         assert listing(self.root / "containers") == containers
         assert {name for name in listing(self.run) if len(name) == ID_LENGTH} <= containers
-        assert listing(self.run / "locks") <= containers
+        # One empty lock may stay where a removal itself was killed; RUN goes with the boot.
+        assert len(listing(self.run / "locks") - containers) <= 1
         assert listing(self.root / "tmp") == set()
         files = {f"{diff_id}" for (diff_id,) in self.rows("SELECT diff_id FROM layer_file")}
         assert len(listing(self.root / "layers")) == len(files)

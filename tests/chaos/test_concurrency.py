@@ -104,7 +104,7 @@ def test_prunes_between_runs_and_builds(victim: Victim, busybox: str, tmp_path: 
             ["run", "--rm", busybox, "true"],
         ]
     outcomes = all_at_once(victim, commands)
-    assert all(code == 0 for code, _ in outcomes), outcomes
+    assert [outcome for outcome in outcomes if outcome[0] != 0] == []
     for n in range(6):
         assert victim.out("run", "--rm", f"n{n}") == str(n)
 
