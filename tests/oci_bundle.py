@@ -14,6 +14,7 @@ class Runtime:
 
     def __init__(self, root: Path, bundle: Path, rootfs: Path) -> None:
         self.root, self.bundle = root, bundle
+        self.command: tuple[str, ...] = (str(PROGRAM),)
         bundle.mkdir()
         self("spec", "--bundle", str(bundle))
         self.config: dict[str, Any] = json.loads((bundle / "config.json").read_text())
@@ -35,7 +36,7 @@ class Runtime:
         return done.stdout
 
     def raw(self, *words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-        command = [str(PROGRAM), "--root", str(self.root), *words]
+        command = [*self.command, "--root", str(self.root), *words]
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(
             command, cwd=self.bundle, capture_output=True, text=True, timeout=30, **options
@@ -43,7 +44,7 @@ class Runtime:
 
     def detached(self, *words: str) -> None:
         """create and run -d leave processes with our streams: give them none."""
-        command = [str(PROGRAM), "--root", str(self.root), *words]
+        command = [*self.command, "--root", str(self.root), *words]
         null = subprocess.DEVNULL
         subprocess.run(
             command, cwd=self.bundle, stdin=null, stdout=null, stderr=null, timeout=30, check=True

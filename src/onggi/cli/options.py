@@ -110,6 +110,7 @@ CREATE_TABLE = """
       --restart string             Restart policy to apply when a container exits (default "no")
       --rm                         Automatically remove the container and its associated anonymous
                                    volumes when it exits
+      --runtime string             Runtime to use for this container
       --security string            Security profile: docker, default or strict
       --security-opt list          Security Options
       --shm-size bytes             Size of /dev/shm
@@ -135,10 +136,7 @@ RUN_TABLE = """
       --detach-keys string         Override the key sequence for detaching a container
       --sig-proxy                  Proxy received signals to the process (default true)
 """
-NOT_YET = (
-    "ip6:string link:list link-local-ip:list network-alias:list net-alias:list runtime:string "
-    "use-api-socket"
-)
+NOT_YET = "ip6:string link:list link-local-ip:list network-alias:list net-alias:list use-api-socket"
 CHECKS: dict[str, Check] = {
     "add-host": limits.parse_extra_host,
     "attach": limits.check_stream,
@@ -278,6 +276,7 @@ def host_options(values: Values) -> HostOptions:
         ),
         cgroup_parent=values.text("cgroup-parent"),
         userns_mode=mode(values, "userns", "--userns: invalid USER mode", ("host",), joins=False),
+        runtime=values.text("runtime"),
         isolation=values.text("isolation"),
         mac_address=mac_address(values.text("mac-address")),
         address=values.text("ip"),

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability
+from ..linux.cgroup import Cgroup
 from ..monitor import main as monitor
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..runtime import join
+from ..runtime.child import Started
+from ..runtime.plan import JoinPlan
 from ..spec.container import Container
 from ..store.store import Store
 from . import detach, lifecycle, merge, sandbox, specgen
@@ -101,7 +104,7 @@ class Execs:
             return ""
 
         def work(ready: Callable[[], None]) -> None:
-            started = join.join(plan, cgroup)
+            started = self._join(container, plan, cgroup)
             tell(f"exec_start: {line}")
             ready()
             detach.ignore_terminal_signals()
@@ -121,3 +124,10 @@ class Execs:
         crash_log = f"{self._paths.container(container.id)}/monitor.log"
         pid = detach.fork_monitor(work, keep=keep, crash_log=crash_log)
         detach.forget(pid)
+
+    def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:
+        if container.config.options.host.runtime in specgen.OWN_RUNTIMES:
+            return join.join(plan, cgroup)
+        from . import foreign
+
+        return foreign.join(self._paths, container, plan.process)

@@ -203,7 +203,7 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "UsernsMode": host.userns_mode,
         "ShmSize": host.shm_bytes,
         "Sysctls": dict(host.sysctls) or None,
-        "Runtime": "onggi-runtime",
+        "Runtime": host.runtime or "onggi-runtime",
         "Isolation": host.isolation,
         "CpuShares": r.cpu_shares,
         "Memory": r.memory_bytes,

@@ -89,4 +89,8 @@ def check(config: ContainerConfig, paths: Paths) -> list[str]:
     if config.health is not None:
         health.check(config.health)
     restart.check(policy_of(config))
+    if host.runtime not in specgen.OWN_RUNTIMES:
+        from . import foreign
+
+        foreign.check(config)
     return hostcheck.check(host)

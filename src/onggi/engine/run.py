@@ -10,10 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import Conflict
 from ..linux import capability, process
+from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
 from ..network import bridge
@@ -60,6 +61,13 @@ class Services(NamedTuple):
     lent: Lent = NOTHING  # to this one run
 
 
+class Created(Protocol):
+    """A container whose command waits: runtime.init's, or another runtime's."""
+
+    def start(self) -> Started: ...
+    def abort(self) -> None: ...
+
+
 class Run:
     """`go` makes it and lets the command run; `undo` holds what must go if it fails. `container` is
     the row as it is from then on."""
@@ -96,7 +104,7 @@ class Run:
                 container, services.store, services.paths, self._joined, made
             )
             plan = self._plan(edits, detached)
-            created = init.spawn(plan, cgroup=cgroup, prepare=self._prepare)
+            created = self._spawn(plan, cgroup, edits)
         self._undo.callback(created.abort)
         self.server = self._listen()
         if notes.why_ended(services.paths, container.id):  # after the row: see control.stop
@@ -105,8 +113,22 @@ class Run:
         self._tell_start()
         return started
 
+    def _spawn(self, plan: InitPlan, cgroup: Cgroup, edits: specgen.Edits) -> Created:
+        config = self.container.config
+        if config.options.host.runtime in specgen.OWN_RUNTIMES:
+            return init.spawn(plan, cgroup=cgroup, prepare=self._prepare)
+        from . import foreign
+
+        rules = specgen.device_rules(config, edits)
+        paths = self._services.paths
+        return foreign.spawn(paths, self.container, plan, rules, cgroup.path, self._prepare)
+
     def release(self) -> None:
         """Give up the host ports: the next run reserves them anew."""
+        if self.container.config.options.host.runtime not in specgen.OWN_RUNTIMES:
+            from . import foreign
+
+            foreign.end(self._services.paths, self.container)
         for fd in self._connection.held if self._connection else ():
             os.close(fd)
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
 from ..linux import capability, seccomp
@@ -9,6 +10,9 @@ from ..runtime.plan import Device
 from ..spec.container import ContainerConfig
 from . import security, specgen
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from ..linux import seccomp_profile as seccomp_profiles
 
 _NOT_GIVEN = frozenset(("pts", "shm", "mqueue", "fd", "console", "ptmx"))
 MAX_PROFILE_BYTES = 1 << 20
@@ -24,6 +28,19 @@ def seccomp_program(config: ContainerConfig, held: int, paths: Paths) -> bytes:
     names = frozenset(capability.names_of(specgen.capabilities(host, held)))
     text = "" if profile == "default" else read_profile(profile)
     return seccomp.cached_program(f"{paths.run}/seccomp", text, names)
+
+
+def seccomp_profile(config: ContainerConfig) -> "seccomp_profiles.Profile | None":
+    """What that filter is compiled from: for a runtime that compiles by itself."""
+    from ..linux import seccomp_profile as profiles
+
+    host = config.options.host
+    wanted = security.options(host).seccomp
+    if wanted == "unconfined" or (host.privileged and wanted == "default"):
+        return None
+    if wanted == "default":
+        return profiles.default_profile()
+    return profiles.parse_profile(read_profile(wanted))
 
 
 def read_profile(path: str) -> str:

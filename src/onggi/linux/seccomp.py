@@ -71,11 +71,11 @@ def _compile(profile: "seccomp_profile.Profile", capabilities: frozenset[str]) -
     from . import seccomp_compiler
 
     host = os.uname()
-    kernel = _kernel_version(host.release)
+    kernel = kernel_version(host.release)
     return seccomp_compiler.compile_profile(profile, capabilities, host.machine, kernel)
 
 
-def _kernel_version(release: str) -> tuple[int, int]:
+def kernel_version(release: str) -> tuple[int, int]:
     """The (6, 1) of "6.1.0-13-amd64"."""
     major, minor, *_ = release.replace("-", ".").split(".")
     return int(major), int(minor)

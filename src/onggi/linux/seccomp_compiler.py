@@ -98,8 +98,7 @@ def compile_profile(
     target = _MACHINES.get(machine)
     if target is None:
         raise Unsupported(f"seccomp filters for {machine} are not offered")
-    held = frozenset(_bare(name) for name in capabilities)
-    rules = [rule for rule in profile.rules if _applies(rule, held, target.go_name, kernel)]
+    rules = applicable(profile, capabilities, machine, kernel)
     assembler = bpf.Assembler()
     start = assembler.ret(KILL_PROCESS)
     for audit, ranges in _sections(profile, rules, target):
@@ -110,6 +109,20 @@ def compile_profile(
         return assembler.finish(start)
     except ValueError as error:
         raise InvalidInput(f"seccomp profile is too large: {error}") from error
+
+
+def applicable(
+    profile: Profile, capabilities: Iterable[str], machine: str, kernel: tuple[int, int]
+) -> list[Rule]:
+    """The rules whose conditions hold here, in order."""
+    held = frozenset(_bare(name) for name in capabilities)
+    go_name = _MACHINES[machine].go_name
+    return [rule for rule in profile.rules if _applies(rule, held, go_name, kernel)]
+
+
+def architectures(profile: Profile, machine: str) -> list[str]:
+    """The SCMP_ARCH names that a profile speaks about on this machine."""
+    return sorted(_architectures(profile, _MACHINES[machine]))
 
 
 def _bare(capability: str) -> str:

@@ -87,6 +87,13 @@ def errno_result(number: int) -> int:
     return _ERRNO | number
 
 
+def action_of(result: int) -> tuple[str, int | None]:
+    """The name of a filter's answer, and its errno where it has one."""
+    kind = result & ACTION_MASK
+    name = next(name for name, value in reversed(_ACTIONS.items()) if value == kind)
+    return name, (result & 0xFFFF if kind in (_ERRNO, _TRACE) else None)
+
+
 def default_profile() -> Profile:
     """The verdicts of docker's default profile."""
     from . import seccomp_default  # the lists are needed only when a filter is compiled

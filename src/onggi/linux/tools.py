@@ -22,6 +22,7 @@ PACKAGES = {  # Debian's name of the package that has the tool
     "pasta": "passt", "runc": "runc", "crun": "crun", "ps": "procps",
 }  # fmt: skip
 MAX_OUTPUT = 64 << 20
+_RESET = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
 
 
 class Output(NamedTuple):
@@ -67,6 +68,36 @@ def run(
     return Output(status, stdout, stderr)
 
 
+def run_on(
+    argv: Sequence[str],
+    streams: tuple[int, int, int],
+    *,
+    timeout_s: float = 60,
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """Run a program on descriptors of the caller's, which whatever it leaves behind may keep; its
+    status as the shell says it. Raises Unavailable when it takes longer than `timeout_s`."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
+    pid = os.posix_spawn(
+        find(argv[0]), list(argv), dict(ENVIRONMENT if env is None else env),
+        file_actions=actions, setsigmask=[], setsigdef=_RESET,
+    )  # fmt: skip
+    pidfd = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    try:
+        finished = bool(poll.poll(timeout_s * 1000))
+        if not finished:
+            os.kill(pid, signal.SIGKILL)  # our own child, not yet reaped: the pid is ours
+    finally:
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+    if not finished:
+        raise Unavailable(f"{argv[0]} did not finish within {timeout_s:g} s")
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
 class _Child:
     """A spawned program with its three pipes."""
 
@@ -85,7 +116,7 @@ class _Child:
                 dict(env),
                 file_actions=actions,
                 setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP],
+                setsigdef=_RESET,
             )
         except BaseException:
             for fd in (self.stdin, self.stdout, self.stderr):

@@ -91,6 +91,7 @@ class HostOptions(NamedTuple):
     cgroupns_mode: str = ""  # "" and "private" are the container's own, "host"
     cgroup_parent: str = ""
     userns_mode: str = ""
+    runtime: str = ""  # another OCI runtime's name or path
     isolation: str = ""
     mac_address: str = ""
     address: str = ""  # --ip
