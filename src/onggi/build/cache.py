@@ -44,11 +44,12 @@ class Cache:
 
     def __init__(self, store: Store, *, fresh: bool) -> None:
         self._store = store
-        self._fresh = fresh
+        self.fresh = fresh
+        self._records: list[dict[str, Any]] | None = None
         self._used: list[str] = []
 
     def lookup(self, key: str) -> Hit | None:
-        if self._fresh:
+        if self.fresh:
             return None
         record = self._store.cache.lookup(key)
         if record is None:
@@ -58,9 +59,16 @@ class Cache:
         layers = tuple(Digest.parse(layer) for layer in record.layers)
         return Hit(layers, record.diff_id, record.created_ns)
 
+    def records(self) -> list[dict[str, Any]]:
+        """The inputs of all earlier results, latest first; as they were at the first miss."""
+        if self._records is None:
+            found = sorted(self._store.cache.list(), key=lambda record: -record.created_ns)
+            self._records = [json.loads(record.inputs_json) for record in found]
+        return self._records
+
     def told(self, key: str) -> dict[str, Any]:
         """What was recorded for people, of a key that `lookup` finds."""
-        record = None if self._fresh else self._store.cache.lookup(key)
+        record = None if self.fresh else self._store.cache.lookup(key)
         found: dict[str, Any] = json.loads(record.inputs_json) if record is not None else {}
         return found
 

@@ -160,6 +160,12 @@ def operation_fields(operation: Operation) -> dict[str, Any]:
     return {"kind": type(operation).__name__, "version": KEY_VERSION, **encode(operation)}
 
 
+def plain_fields(operation: Operation) -> dict[str, Any]:
+    """The same as a record of the cache gives it back."""
+    fields: dict[str, Any] = json.loads(canonical(operation_fields(operation)))
+    return fields
+
+
 def operation_digest(operation: Operation, inputs: tuple[str, ...]) -> str:
     """SHA-256 of the operation on inputs with these digests (of definition, or of content)."""
     fields = {"operation": operation_fields(operation), "inputs": inputs}

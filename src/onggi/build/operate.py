@@ -7,12 +7,13 @@ by content, so it does not matter who did it.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput
 from ..progress import Message, Report, StepOutput, Warning
 from ..spec.digest import Digest
+from . import explain
 from .cache import Cache, Hit, Layers, content, copy_key
 from .context import Tree
 from .graph import (
@@ -25,6 +26,7 @@ from .graph import (
     Vertex,
     WorkdirOp,
     operation_digest,
+    plain_fields,
 )
 from .loans import Loans
 from .sources import SourceTree, gather, manifest_digest
@@ -59,6 +61,13 @@ class Tell:
 Work = Callable[[Tell], Result]
 
 
+class Missing(NamedTuple):
+    """What must be done, and why: `told` are the inputs beside the parent, for people."""
+
+    work: Work
+    told: dict[str, Any] = {}  # noqa: RUF012 - never mutated
+
+
 class Maker:
     def __init__(
         self, engine: Engine, cache: Cache, contexts: OpenContext, loans: Loans, report: Report
@@ -70,7 +79,7 @@ class Maker:
         self.report = report
         self.pinned: set[Digest] = set()
 
-    def find(self, vertex: Vertex, inputs: list[Result]) -> Result | Work:
+    def find(self, vertex: Vertex, inputs: list[Result]) -> Result | Missing:
         """The result when it costs nothing, else what must be done."""
         operation = vertex.operation
         if isinstance(operation, BaseOp):
@@ -80,7 +89,7 @@ class Maker:
         if isinstance(operation, MergeOp):
             return inputs[1]._replace(layers=(*parent, *inputs[1].layers))
         if isinstance(operation, (UrlOp, GitOp)):
-            return lambda tell: self._remote(operation)
+            return Missing(lambda tell: self._remote(operation))
         if isinstance(operation, CopyOp):
             if operation.origin:
                 with self.contexts(operation.origin) as tree:
@@ -88,8 +97,20 @@ class Maker:
             return self._copy_from(operation, parent, inputs[1].layers)
         return self._find_command(operation, inputs)
 
-    def _find_command(self, operation: RunOp | WorkdirOp, inputs: list[Result]) -> Result | Work:
-        key = operation_digest(operation, tuple(content(made.layers) for made in inputs))
+    def why(self, vertex: Vertex, inputs: list[Result], missing: Missing, after: bool) -> str:
+        """The reason for doing a vertex again; `after` a step before it was."""
+        if self.cache.fresh:
+            return "--no-cache"
+        if isinstance(vertex.operation, (UrlOp, GitOp)):
+            return "the web is asked each time"
+        fields = plain_fields(vertex.operation)
+        missed = explain.Missed(fields, content(inputs[0].layers), missing.told)
+        return explain.why(missed, self.cache.records(), after_change=after)
+
+    def _find_command(self, operation: RunOp | WorkdirOp, inputs: list[Result]) -> Result | Missing:
+        contents = tuple(content(made.layers) for made in inputs)
+        told = {"origin": list(contents[1:])} if contents[1:] else {}
+        key = operation_digest(operation, contents)
         hit = self.cache.lookup(key)
         if hit is not None:
             return _found(hit)
@@ -103,10 +124,10 @@ class Maker:
                 diff_id = ops.workdir(self.engine, operation, parent)
             else:
                 diff_id = self._run(operation, inputs, tell)
-            made = self.cache.record(key, parent, diff_id or "", operation, {}, time.time_ns())
+            made = self.cache.record(key, parent, diff_id or "", operation, told, time.time_ns())
             return Result(made.layers, made.diff_id, made.created_ns, False)
 
-        return work
+        return Missing(work, told)
 
     def _run(self, operation: RunOp, inputs: list[Result], tell: Tell) -> Digest:
         from . import ops, runmounts
@@ -125,9 +146,10 @@ class Maker:
         hit, cached = found.url(operation) if isinstance(operation, UrlOp) else found.git(operation)
         return Result(hit.layers, hit.diff_id, hit.created_ns, cached)
 
-    def _copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result | Work:
+    def _copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result | Missing:
         """COPY --from: by what the origin is, which is quick to know; then by what is copied."""
         quick = operation_digest(operation, (content(parent), content(origin)))
+        told = {"origin": content(origin)}
         hit = self.cache.lookup(quick)
         if hit is not None:
             return _found(hit)
@@ -140,14 +162,13 @@ class Maker:
                 if tree is None:
                     raise InvalidInput("COPY --from: the stage it is copied from is empty")
                 found = self._copy(operation, parent, tree)
-                result = found if isinstance(found, Result) else found(tell)
-            told = {"origin": content(origin)}
+                result = found if isinstance(found, Result) else found.work(tell)
             self.cache.record(quick, parent, result.diff_id, operation, told, result.created_ns)
             return result
 
-        return work
+        return Missing(work, told)
 
-    def _copy(self, operation: CopyOp, parent: Layers, tree: Tree) -> Result | Work:
+    def _copy(self, operation: CopyOp, parent: Layers, tree: Tree) -> Result | Missing:
         sources = gather(operation, tree)
         for pattern in _without_match(operation, sources):
             self.report(Warning(f"COPY: no file matches {pattern}"))
@@ -156,17 +177,21 @@ class Maker:
         hit = self.cache.lookup(key)
         if hit is not None:
             return _found(hit)
+        told = {"manifest": manifest, "files": _files(sources)}
 
         def work(tell: Tell) -> Result:
             from . import ops
 
             self._pin(parent)
             diff_id = ops.copy(self.engine, operation, parent, sources)
-            told = {"manifest": manifest, "files": _files(sources)}
             made = self.cache.record(key, parent, diff_id, operation, told, time.time_ns())
             return Result(made.layers, made.diff_id, made.created_ns, False)
 
-        return work
+        return Missing(work, told)
+
+    def size(self, diff_id: str) -> int:
+        """Bytes of a layer."""
+        return self.engine.store.layers.size(Digest(diff_id))
 
     def _pin(self, layers: Layers) -> None:
         """Before the first work on them: garbage collection must not take what we stand on."""

@@ -21,9 +21,10 @@ from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import Reference, parse_reference
 from ..store.lock import Hold, Lock
 from ..units import format_rfc3339
-from . import inputs
+from . import history, inputs
 from .cache import Cache
 from .contexts import IMAGE, Contexts, Opened
+from .explain import StepReport
 from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
@@ -72,6 +73,7 @@ class BuildResult(NamedTuple):
     tags: tuple[str, ...]
     steps: int
     cached_steps: int
+    reports: tuple[StepReport, ...] = ()
 
 
 def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
@@ -141,7 +143,9 @@ def _make(
             if solver.maker.pinned:
                 engine.store.layers.unpin()
     names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
-    return BuildResult(image_id, names, len(solver.plan.steps), solution.cached_steps)
+    history.write(engine.store.root, image_id, names, solution.reports)
+    count = len(solver.plan.steps)
+    return BuildResult(image_id, names, count, solution.cached_steps, solution.reports)
 
 
 def sweep(engine: Engine) -> None:

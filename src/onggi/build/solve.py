@@ -19,6 +19,7 @@ from ..dockerfile.problem import placed
 from ..errors import InvalidInput, OnggiError
 from ..progress import Event, Report, StepFinished, StepStarted
 from .cache import content
+from .explain import StepReport
 from .graph import BaseOp, Plan, Step, operation_digest
 from .operate import Maker, Result, Tell, Work
 from .workers import Workers
@@ -31,6 +32,7 @@ class Solution(NamedTuple):
 
     results: dict[int, Result]
     cached_steps: int
+    reports: tuple[StepReport, ...]
 
 
 class Lane:
@@ -47,6 +49,7 @@ class Job(NamedTuple):
     number: int
     lane: Lane
     work: Work
+    reason: str
 
 
 class Solver:
@@ -68,6 +71,9 @@ class Solver:
         self.waiting: dict[int, Job] = {}  # found missing, not begun
         self.began: dict[int, float] = {}  # steps at work
         self.lane = self.lanes[0]
+        self.start = time.monotonic()
+        self.reasons: dict[int, str] = {}
+        self.reports: dict[int, StepReport] = {}
 
     def solve(self) -> Solution:
         """Every step of the plan. Raises OnggiError with the step's line in it."""
@@ -86,7 +92,8 @@ class Solver:
                     self._do_there(vertex, workers)
                 self.results.update(workers.wait(self.report))
         self._reach(self.plan.result, 0, workers)
-        return Solution(self.results, self.cached_steps)
+        ordered = tuple(self.reports[number] for number in sorted(self.reports))
+        return Solution(self.results, self.cached_steps, ordered)
 
     # -- moving on
 
@@ -130,7 +137,9 @@ class Solver:
         if isinstance(found, Result):
             self.results[index] = found
             return True
-        self.waiting[index] = Job(number, self.lane, found)
+        inputs = [self.results[i] for i in vertex.inputs]
+        reason = self.maker.why(vertex, inputs, found, not self.lane.warm)
+        self.waiting[index] = Job(number, self.lane, found.work, reason)
         return False
 
     # -- work
@@ -138,6 +147,7 @@ class Solver:
     def _do_here(self) -> None:
         (index, job), *_ = self.waiting.items()
         del self.waiting[index]
+        self.reasons[job.number] = job.reason
         self._begin(job.number, job.lane)
         with _told(self.plan.steps[job.number - 1]):
             self.results[index] = job.work(Tell(self.report, job.number))
@@ -147,6 +157,7 @@ class Solver:
         from . import ops  # noqa: F401
 
         job = self.waiting.pop(index)
+        self.reasons[job.number] = job.reason
         self._begin(job.number, job.lane)
         step = self.plan.steps[job.number - 1]
 
@@ -166,6 +177,19 @@ class Solver:
         self.began[number] = time.monotonic()
         self.report(self._started(number))
 
+    def _note(self, number: int, step: Step, cached: bool) -> None:
+        """The step's row for explanations."""
+        now = time.monotonic()
+        began = self.began.get(number, now)
+        size_bytes = 0
+        if step.makes and self.results[step.vertex].diff_id:
+            size_bytes = self.maker.size(self.results[step.vertex].diff_id)
+        reason = "" if cached else self.reasons.get(number, "")
+        self.reports[number] = StepReport(
+            number, step.text, step.stage, cached, reason, began - self.start, now - began,
+            size_bytes,
+        )  # fmt: skip
+
     def _started(self, number: int) -> StepStarted:
         step = self.plan.steps[number - 1]
         return StepStarted(number, len(self.plan.steps), step.text, step.stage)
@@ -176,6 +200,7 @@ class Solver:
             owned = self.owners[step.vertex] == number
             cached = lane.warm = self.results[step.vertex].cached or not owned
         self.cached_steps += cached
+        self._note(number, step, cached)
         if number in self.began:
             took_s = time.monotonic() - self.began[number]
             self.report(StepFinished(number, self.short(step), cached, took_s))

@@ -71,6 +71,8 @@ GROUPS = {
 
 _IN_GROUPS = {
     "builder build": "build:BUILD",
+    "builder du": "builder:DU",
+    "builder explain": "builder:EXPLAIN",
     "builder prune": "prune:BUILDER_PRUNE",
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container ls": "ps:PS",

@@ -9,13 +9,14 @@ from ...errors import InvalidInput, OnggiError
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
 from ...units import parse_size
-from .. import buildloans, environment, limits, mounts
+from .. import buildloans, environment, limits, mounts, waterfall
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
 MAX_DOCKERFILE = 16 << 20
+EXPLAIN_COLUMNS = 120
 
 
 class BadTag(CommandError):
@@ -36,6 +37,9 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         lines.failed()
         raise
     lines.finished(result.image_id, result.tags, result.steps, result.cached_steps)
+    if values.on("explain"):
+        for line in waterfall.lines(result.reports, EXPLAIN_COLUMNS):
+            session.err.line(line)
     if values.text("iidfile"):
         with open(values.text("iidfile"), "w", encoding="ascii") as stream:
             stream.write(str(result.image_id))
@@ -181,6 +185,8 @@ BUILD = Command(
       --build-arg list           Set build-time variables
       --build-context list       Additional build contexts (e.g., name=path)
       --disable-content-trust    Skip image verification (default true)
+      --explain                  Say for each step whether and why it was done again, and
+                                 what it cost
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
       --iidfile string           Write the image ID to the file

@@ -132,12 +132,14 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
 def prune_cache(session: Session, until_ns: int = 0, *, keep_bytes: int = 0) -> None:
     """What killed builders left and the records go (those not used since `until_ns`, the longest
     unused first, down to `keep_bytes`), then the layers that only they held."""
+    from ...build.mountcache import CacheMounts
     from ...build.service import sweep
 
     sweep(session.engine)
     store = session.engine.store
     records = sorted(store.cache.list(), key=lambda record: record.last_used_ns)
     held, going = sum(record.size_bytes for record in records), []
+    held += sum(mount.size_bytes for mount in CacheMounts(store).list())
     for record in records:
         if (until_ns and record.last_used_ns >= until_ns) or (keep_bytes and held <= keep_bytes):
             break
@@ -145,6 +147,12 @@ def prune_cache(session: Session, until_ns: int = 0, *, keep_bytes: int = 0) -> 
         going.append(record.key)
     store.cache.remove(tuple(going))
     store.collect()
+    mounts = CacheMounts(store)
+    for mount in mounts.list():
+        if (until_ns and mount.last_used_ns >= until_ns) or (keep_bytes and held <= keep_bytes):
+            break
+        held -= mount.size_bytes
+        mounts.remove(mount.name)
 
 
 def system(session: Session, values: Values, arguments: list[str]) -> int:

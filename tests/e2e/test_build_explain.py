@@ -1,0 +1,126 @@
+"""Why a step was done again, and what the cache holds."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from .conftest import Onggi
+from .test_build import UNIQUE, build, context
+
+pytestmark = pytest.mark.root
+
+
+def explained(onggi: Onggi, top: Path, *flags: str) -> dict[str, str]:
+    """The reason of each instruction that was done again."""
+    done = onggi("build", "-t", "made", "--explain", *flags, str(top))
+    lines = done.stderr.split("\n")
+    found = {}
+    for line, following in pairwise(lines):
+        if "\u2514 " in following:
+            found[line[48:].strip()] = following.partition("\u2514 ")[2]
+    assert onggi.out("builder", "explain").split("\n")[1:] == lines[:-1]
+    return found
+
+
+def test_reasons(lone_onggi: Onggi, onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    lone = lone_onggi
+    saved = tmp_path / "image.tar"
+    onggi("save", "-o", str(saved), busybox)
+    lone("load", "-q", "-i", str(saved))
+    text = f"""FROM {busybox}
+ARG WHO=me
+ENV A=1
+RUN echo $WHO > /who
+COPY src/ /src/
+RUN {UNIQUE} > /stamp
+"""
+    top = context(tmp_path / "c", text, src__a="1", src__b="2")
+    new = "it was not built here before, or its result was pruned"
+    after = "the step before it changed"
+    command = f"RUN {UNIQUE} > /stamp"
+    assert explained(lone, top) == {
+        "RUN echo $WHO > /who": new, "COPY src/ /src/": after, command: after,
+    }  # fmt: skip
+    assert explained(lone, top) == {}
+
+    (top / "src/a").write_text("changed")
+    (top / "src/c").write_text("new")
+    (top / "src/b").unlink()
+    reasons = explained(lone, top)
+    assert reasons == {
+        "COPY src/ /src/": "src/a changed, src/c is new, src/b is gone", command: after,
+    }  # fmt: skip
+
+    (top / "src/a").chmod(0o700)
+    assert explained(lone, top)["COPY src/ /src/"].startswith("modes, owners or names")
+
+    reasons = explained(lone, top, "--build-arg", "WHO=you")
+    assert reasons["RUN echo $WHO > /who"] == "variable WHO changed"
+
+    (top / "Dockerfile").write_text(text.replace("ENV A=1", "ENV A=1 B=2"))
+    assert explained(lone, top)["RUN echo $WHO > /who"] == "variable B is new"
+
+    (top / "Dockerfile").write_text(text.replace("COPY src/", "COPY --chmod=600 src/"))
+    assert explained(lone, top)["COPY --chmod=600 src/ /src/"] == "--chmod changed"
+    assert set(explained(lone, top, "--no-cache").values()) == {"--no-cache"}
+
+    container = lone.out("create", busybox, "sh", "-c", "echo x > /x")
+    lone("start", "-a", container)
+    lone("commit", container, busybox)
+    assert explained(lone, top)["RUN echo $WHO > /who"] == "the base image changed"
+
+    (top / "Dockerfile").write_text(text)
+    lone("builder", "prune", "-af")
+    assert explained(lone, top)["RUN echo $WHO > /who"] == new
+
+
+def test_du_and_prune(lone_onggi: Onggi, onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    lone = lone_onggi
+    saved = tmp_path / "image.tar"
+    onggi("save", "-o", str(saved), busybox)
+    lone("load", "-q", "-i", str(saved))
+    text = f"""FROM {busybox}
+RUN dd if=/dev/urandom of=/big bs=1k count=300 2> /dev/null
+RUN --mount=type=cache,target=/c,id=things dd if=/dev/zero of=/c/f bs=1k count=500
+"""
+    top = context(tmp_path / "c", text)
+    build(lone, top)
+    table = lone.out("builder", "du", "--verbose")
+    assert table.startswith("ID ") and "exec.cachemount" in table and "things" in table
+    sizes = lone.out("builder", "du", "--format", "{{.Type}} {{.Size}} {{.Reclaimable}}")
+    assert "exec.cachemount 51" in sizes and "regular" in sizes
+    assert "false" in sizes  # an image holds the layer
+    lone("builder", "prune", "-f", "--keep-storage", "600k")
+    left = lone.out("builder", "du", "--format", "{{.Type}}").split()
+    assert left == ["regular", "exec.cachemount"]
+    lone("builder", "prune", "-af")
+    assert lone.out("builder", "du", "--format", "{{.ID}}") == ""
+    assert not list((lone.root / "buildcache-mounts").iterdir())
+    build(lone, top)
+
+
+def test_a_cache_mount_in_use_is_not_pruned(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    name = f"used-{tmp_path.name}"
+    text = f"""FROM {busybox}
+RUN --mount=type=cache,target=/c,id={name} touch /c/f; echo begun; \\
+    until test -e /c/go; do sleep 0.05; done; ls /c > /seen
+"""
+    top = context(tmp_path / "c", text)
+    with onggi.popen("build", "-t", "made", str(top)) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("begun"):
+                break
+        onggi("builder", "prune", "-af")
+        notes = [
+            p for p in (onggi.root / "buildcache-mounts").glob("*.id") if p.read_text() == name
+        ]
+        assert len(notes) == 1
+        notes[0].with_suffix("").joinpath("go").touch()
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+def test_explaining_nothing(lone_onggi: Onggi) -> None:
+    assert "no build to explain" in lone_onggi("builder", "explain", code=1).stderr
