@@ -1,10 +1,12 @@
 """Attacks on the sandbox, on the real engine, by its command line. See docs/security-tests.md."""
 
+import copy
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ class Onggi:
 
     def __init__(self, home: Path) -> None:
         self.command, self.home = COMMAND, home
+        self.prefix = [str(COMMAND)]
         self.root, self.run = home / "root", home / "run"
         self.token = f"token-{os.urandom(12).hex()}"
         self.environment = {
@@ -37,7 +40,7 @@ class Onggi:
         self, *arguments: str, code: int | None = 0, stdin: str = "", timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [COMMAND, *arguments], input=stdin, capture_output=True, text=True, errors="replace",
+            [*self.prefix, *arguments], input=stdin, capture_output=True, text=True, errors="replace",
             timeout=timeout_s, env=self.environment,
         )  # fmt: skip
         if code is not None and done.returncode != code:
@@ -46,6 +49,21 @@ class Onggi:
                 f"{done.stdout}{done.stderr}"
             )
         return done
+
+    def weakened(self, patch: str) -> "Onggi":
+        """The same engine with a hole torn by Python statements, for control runs: these must show
+        the attack at work. Nothing of this is in the product."""
+        torn = copy.copy(self)
+        code = (
+            "import os, sys; sys.path[:0] = sys.argv.pop(1).split(':')\n"
+            f"{patch}\n"
+            "from onggi.cli.main import main\n"
+            "sys.stdout.flush(); sys.exit(main(sys.argv[1:], dict(os.environ)))"
+        )
+        source = COMMAND.parent.parent / "src"
+        site = sysconfig.get_path("purelib")
+        torn.prefix = [sys.executable, "-I", "-c", code, f"{source}:{site}"]
+        return torn
 
     def out(self, *arguments: str) -> str:
         return self(*arguments).stdout.removesuffix("\n")

@@ -102,7 +102,20 @@ def test_a_command_swapped_for_the_runtime_itself(
     assert leak == "", leak
 
 
-def race_commands(onggi: Onggi, programs: Path, image: Image, tmp_path: Path) -> tuple[str, int]:
+@pytest.mark.sec("A1")
+def test_control_without_the_springboard_the_swap_works(
+    onggi: Onggi, programs: Path, image: Image, tmp_path: Path
+) -> None:
+    torn = onggi.weakened(
+        "from onggi.runtime import become; become.open_springboard = lambda plan, end: -1"
+    )
+    leak, _ = race_commands(torn, programs, image, tmp_path, seconds=30)
+    assert "python" in leak
+
+
+def race_commands(
+    onggi: Onggi, programs: Path, image: Image, tmp_path: Path, seconds: float = RACE_SECONDS
+) -> tuple[str, int]:
     """Exec a name that a racer swaps; what the loader of the container said, and how many tries."""
     loader = (programs / "loader").read_bytes()
     name = image("loader", member(b"lib64/ld-linux-x86-64.so.2", data=loader, mode=b"0000755\0"))
@@ -116,7 +129,7 @@ def race_commands(onggi: Onggi, programs: Path, image: Image, tmp_path: Path) ->
         "run", "-d", "--name", "racer", "-v", f"{programs}:/p:ro", "-v", f"{shared}:/shared",
         name, "/p/swap", "/shared/true", "/shared/other",
     )  # fmt: skip
-    tries, end = 0, time.monotonic() + max(RACE_SECONDS, 4)
+    tries, end = 0, time.monotonic() + seconds
     leak = shared / "leak"
     while time.monotonic() < end and not leak.exists():
         onggi("exec", "racer", "/shared/true", code=None)
@@ -165,6 +178,19 @@ def test_no_descriptor_of_ours_reaches_a_container(onggi: Onggi) -> None:
         numbers = {line.split()[0] for line in text.splitlines() if line.split()[1:] != []}
         assert numbers <= {"0", "1", "2", "3", "10"}, text  # the shell's own directory
         assert "memfd" not in text and " /\n" not in text, text
+
+
+@pytest.mark.sec("A2")
+def test_control_without_the_sweep_descriptors_get_through(onggi: Onggi) -> None:
+    torn = onggi.weakened(
+        "from onggi.runtime import become, child\n"
+        "from onggi.linux import process\n"
+        "process.close_range = process.close_range_cloexec = lambda *a: None\n"
+        "leaked = os.open('/', os.O_RDONLY); os.set_inheritable(leaked, True)\n"
+        "from onggi.engine import detach; detach.close_inherited = lambda *a: None"
+    )
+    text = torn.out("run", "--rm", "busybox", "sh", "-c", "ls -l /proc/self/fd")
+    assert "-> /\n" in text + "\n"
 
 
 # -- A3 to A7: what is mounted, and where
@@ -286,6 +312,26 @@ def test_copies_from_and_to_a_raced_directory(
         onggi("cp", str(tmp_path / "new"), "racer:/w/d/new", code=None)
         onggi("cp", "-", "racer:/w/d", stdin="", code=None)
     assert hits
+
+
+@pytest.mark.sec("A10")
+def test_control_copies_by_plain_paths_leave_the_container(
+    onggi: Onggi, programs: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "host"
+    secret.mkdir()
+    (secret / "secret").write_text("the host's secret")
+    onggi("run", "-d", "--name", "racer", "busybox", "sh", "-c",
+          f"mkdir /w; ln -s {secret} /w/d; sleep 100")  # fmt: skip
+    onggi.until("d", "exec", "racer", "ls", "/w")
+    torn = onggi.weakened(
+        "from onggi.linux import safefs\n"
+        "safefs.open_in_root = lambda root, path, flags, mode=0: os.open("
+        "path.lstrip('/') or '.', flags | os.O_CLOEXEC, mode, dir_fd=root)"
+    )
+    torn("cp", "racer:/w/d/secret", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "the host's secret"
+    onggi("cp", "racer:/w/d/secret", str(tmp_path / "right"), code=1)
 
 
 @pytest.mark.sec("A10")

@@ -115,7 +115,8 @@ class _Extraction:
 
 def _finish(fd: int, node: Node) -> None:
     """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
-    assert node.kind in (REGULAR, DIRECTORY)
+    if node.kind not in (REGULAR, DIRECTORY):
+        raise ValueError(f"a {node.kind!r} has no descriptor to finish")
     os.fchown(fd, node.uid, node.gid)
     os.fchmod(fd, node.mode)
     for name, value in node.xattrs:
