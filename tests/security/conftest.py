@@ -40,8 +40,8 @@ class Onggi:
         self, *arguments: str, code: int | None = 0, stdin: str = "", timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self.prefix, *arguments], input=stdin, capture_output=True, text=True, errors="replace",
-            timeout=timeout_s, env=self.environment,
+            [*self.prefix, *arguments], input=stdin, capture_output=True, text=True,
+            errors="replace", timeout=timeout_s, env=self.environment,
         )  # fmt: skip
         if code is not None and done.returncode != code:
             pytest.fail(

@@ -84,13 +84,6 @@ def test_no_way_to_a_release_agent(onggi: Onggi, canary: Canary) -> None:
         pytest.fail(f"made {path}")
 
 
-@pytest.mark.sec("B1")
-def test_privileged_names_the_danger_on_cgroup_v1(onggi: Onggi) -> None:
-    done = onggi("run", "--rm", "--privileged", "busybox", "true")
-    if Path("/sys/fs/cgroup/memory/release_agent").exists():
-        assert done.stderr.count("\n") <= 1
-
-
 HOSTILE = [
     ("kernel.core_pattern", "|/x"), ("kernel/core_pattern", "|/x"), ("kernel.modprobe", "/x"),
     ("kernel.sysrq", "1"), ("kernel.hotplug", "/x"), ("kernel.panic", "1"), ("vm.drop_caches", "3"),
