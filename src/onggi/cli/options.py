@@ -275,7 +275,10 @@ def host_options(values: Values) -> HostOptions:
             values, "cgroupns", "--cgroupns: invalid CGROUP mode", ("host", "private"), joins=False
         ),
         cgroup_parent=values.text("cgroup-parent"),
-        userns_mode=mode(values, "userns", "--userns: invalid USER mode", ("host",), joins=False),
+        userns_mode=mode(
+            values, "userns", "--userns: invalid USER mode", ("host", "auto", "private"),
+            joins=False,
+        ),
         runtime=values.text("runtime"),
         isolation=values.text("isolation"),
         mac_address=mac_address(values.text("mac-address")),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ..errors import Conflict, Forbidden, InvalidInput, NotFound
+from ..errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported
 from ..linux import mount, process, safefs
 from ..spec.container import Container
 from ..spec.mount import RootFilesystem
@@ -171,6 +171,11 @@ class Archive:
 
 def _root_of(container: Container) -> int:
     """The root directory of a running container, as its first process sees it."""
+    if container.state.id_base:
+        raise Unsupported(
+            "cannot copy to or from a running container with a user namespace of its own",
+            hint=f"onggi stop {container.name}",
+        )
     pidfd = process.open_process(container.state.pid, container.state.pid_start)
     if pidfd is None:
         raise Conflict(f"container {container.name} has just ended")

@@ -37,6 +37,7 @@ from . import (
     points,
     sandbox,
     specgen,
+    userns,
 )
 from .cgroups import cgroup_of
 from .events import Events
@@ -83,6 +84,7 @@ class Run:
         self._restarts = restarts
         self._joined = joined(services.find, container)
         self._connection: Connection | None = None
+        self._id_base = 0
 
     def go(self) -> Started:
         """Raises OnggiError or OSError; Conflict when the user stopped it meanwhile."""
@@ -189,7 +191,11 @@ class Run:
             detached=detached,
         )
         program = sandbox.seccomp_program(config, held, paths)
-        return services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
+        plan = services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
+        if not userns.is_wanted(config.options.host):
+            return plan
+        self._id_base = userns.base_of(services.store.id_ranges.take(container.id, userns.SLOTS))
+        return userns.mapped(plan, self._id_base)
 
     def _connect(self) -> None:
         config = self.container.config
@@ -217,6 +223,7 @@ class Run:
             started_ns=time.time_ns(),
             finished_ns=self.container.state.finished_ns,
             restart_count=self._restarts,
+            id_base=self._id_base,
             health=Health() if health.is_checked(self.container.config) else None,
         )
         self._services.store.containers.update_state(self.container.id, state)

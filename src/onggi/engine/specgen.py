@@ -23,7 +23,7 @@ from ..runtime.plan import (
 from ..spec.container import Container, ContainerConfig, HostOptions
 from ..spec.mount import MountPoint, RootFilesystem
 from ..spec.network import Protocol
-from . import merge, security
+from . import merge, security, userns
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
@@ -161,7 +161,9 @@ def exec_plan(
         rows=size[0],
         columns=size[1],
     )
-    return JoinPlan(container.state.pid, container.state.pid_start, process)
+    root = container.state.id_base
+    joined = JoinPlan(container.state.pid, container.state.pid_start, process, owner=(root, root))
+    return joined._replace(namespaces=(*joined.namespaces, "user")) if root else joined
 
 
 def capabilities(host: HostOptions, held: int) -> int:
@@ -308,6 +310,7 @@ def check(config: ContainerConfig) -> None:
         except InvalidInput as error:
             raise InvalidInput(f"invalid {flag}: {error.message}") from error
     sysctls(host)
+    userns.check(host, host.runtime in OWN_RUNTIMES)
     for limit in limits(host):
         rlimit.check(limit)
     for point in config.mounts:

@@ -192,6 +192,7 @@ class ContainerState(NamedTuple):
     error: str = ""
     kill_reason: KillReason = ""
     restart_count: int = 0
+    id_base: int = 0  # what its root is on the host, in a user namespace of its own
     stopped_by_user: bool = False
     interrupted: bool = False  # it ran when the host or its monitor went down
     health: Health | None = None

@@ -151,3 +151,9 @@ CREATE TABLE build_cache (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX build_cache_by_parent ON build_cache (parent_key);
 CREATE INDEX build_cache_by_layer ON build_cache (diff_id) WHERE diff_id <> '';
+
+-- Who has which range of user ids (engine/userns): never two containers the same.
+CREATE TABLE id_range (
+    slot INTEGER PRIMARY KEY CHECK (slot >= 0),
+    container_id TEXT NOT NULL UNIQUE REFERENCES container ON DELETE CASCADE
+) STRICT;

@@ -10,6 +10,7 @@ from .containers import Containers
 from .content import Blobs
 from .db import Database
 from .gc import Collector
+from .idranges import IdRanges
 from .images import Images
 from .layerrows import LayerRows
 from .layers import Layers
@@ -42,6 +43,7 @@ class Store:
         self.images = Images(self.db, self.blobs, self.layers, self._lock, self.collect)
         self.containers = Containers(self.db)
         self.networks = Networks(self.db)
+        self.id_ranges = IdRanges(self.db)
         self.volumes = Volumes(self.db)
         self.cache = BuildCache(self.db)
 
