@@ -40,16 +40,18 @@ def copy_key(operation: CopyOp, parent: str, manifest: str) -> str:
 
 
 class Cache:
-    """`fresh` (--no-cache): nothing is found, everything is recorded."""
+    """`fresh` (--no-cache): nothing is found, everything is recorded. `skips` is the same for the
+    step that is looked at."""
 
     def __init__(self, store: Store, *, fresh: bool) -> None:
         self._store = store
         self.fresh = fresh
+        self.skips = False
         self._records: list[dict[str, Any]] | None = None
         self._used: list[str] = []
 
     def lookup(self, key: str) -> Hit | None:
-        if self.fresh:
+        if self.fresh or self.skips:
             return None
         record = self._store.cache.lookup(key)
         if record is None:
@@ -68,7 +70,7 @@ class Cache:
 
     def told(self, key: str) -> dict[str, Any]:
         """What was recorded for people, of a key that `lookup` finds."""
-        record = None if self.fresh else self._store.cache.lookup(key)
+        record = None if self.fresh or self.skips else self._store.cache.lookup(key)
         found: dict[str, Any] = json.loads(record.inputs_json) if record is not None else {}
         return found
 

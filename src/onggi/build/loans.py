@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..spec.container import HostOptions
 
 MAX_SECRET_BYTES = 500 << 10  # docker's own limit
 
@@ -29,8 +30,10 @@ class Secret(NamedTuple):
 
 
 class Loans(NamedTuple):
-    """By id: secrets, and the paths of agents' sockets. `proxies` are "K=V" for every RUN."""
+    """By id: secrets, and the paths of agents' sockets. `proxies` are "K=V" for every RUN, `limits`
+    what it may use; neither changes what a step makes."""
 
     secrets: Mapping[str, Secret] = {}
     agents: Mapping[str, str] = {}
     proxies: tuple[str, ...] = ()
+    limits: HostOptions = HostOptions()

@@ -79,8 +79,11 @@ class Maker:
         self.report = report
         self.pinned: set[Digest] = set()
 
-    def find(self, vertex: Vertex, inputs: list[Result]) -> Result | Missing:
-        """The result when it costs nothing, else what must be done."""
+    def find(
+        self, vertex: Vertex, inputs: list[Result], *, fresh: bool = False
+    ) -> Result | Missing:
+        """The result when it costs nothing, else what must be done; `fresh`: do it anyway."""
+        self.cache.skips = fresh
         operation = vertex.operation
         if isinstance(operation, BaseOp):
             layers = tuple(Digest.parse(layer) for layer in operation.diff_ids)
@@ -99,7 +102,7 @@ class Maker:
 
     def why(self, vertex: Vertex, inputs: list[Result], missing: Missing, after: bool) -> str:
         """The reason for doing a vertex again; `after` a step before it was."""
-        if self.cache.fresh:
+        if self.cache.fresh or self.cache.skips:
             return "--no-cache"
         if isinstance(vertex.operation, (UrlOp, GitOp)):
             return "the web is asked each time"
@@ -137,7 +140,8 @@ class Maker:
             self._pin(layers)
         mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
-            return ops.run(self.engine, operation, parent, lent, tell.output)
+            limits = self.loans.limits
+            return ops.run(self.engine, operation, parent, lent, limits, tell.output)
 
     def _remote(self, operation: UrlOp | GitOp) -> Result:
         from . import remote

@@ -91,6 +91,7 @@ def run(
     operation: RunOp,
     parent: Layers,
     lent: Lent,
+    limits: HostOptions,
     output: Callable[[int, bytes], None],
 ) -> Digest:
     """The layer that the command leaves. Raises InvalidInput with docker's words when it fails."""
@@ -113,7 +114,7 @@ def run(
         env=operation.env,
         working_dir=operation.working_dir,
         user=operation.user,
-        host=HostOptions(
+        host=limits._replace(
             mounts=operation.mounts,
             network_mode=operation.network_mode,
             extra_hosts=operation.extra_hosts,

@@ -4,7 +4,7 @@ Owns the order of the work: read, choose stages, fetch base images, plan, solve,
 never runs a process itself: RUN is an ephemeral container of `engine`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from ..dockerfile.problem import placed
 from ..engine.engine import Engine
 from ..errors import InvalidInput, NotFound, OnggiError
 from ..progress import Report, Warning
+from ..spec.container import HostOptions
 from ..spec.digest import Digest
 from ..spec.image import MAX_LAYERS, History, ImageConfig, config_document
 from ..spec.jsontext import canonical
@@ -21,10 +22,11 @@ from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import Reference, parse_reference
 from ..store.lock import Hold, Lock
 from ..units import format_rfc3339
-from . import history, inputs
+from . import export, history, inputs
 from .cache import Cache
 from .contexts import IMAGE, Contexts, Opened
 from .explain import StepReport
+from .export import Output
 from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
@@ -63,6 +65,11 @@ class BuildOptions(NamedTuple):
     secrets: dict[str, Secret] = {}  # noqa: RUF012 - never mutated
     agents: dict[str, str] = {}  # noqa: RUF012 - never mutated; id: path of a socket
     stdin: Callable[[int], bytes] | None = None
+    stdout: Callable[[bytes], object] = len  # of an output to "-"
+    outputs: tuple[Output, ...] = ()
+    push: bool = False
+    no_cache_filter: frozenset[str] = frozenset()  # stages
+    limits: HostOptions = HostOptions()  # resources, ulimits, cgroup parent of every RUN
     allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
 
 
@@ -81,7 +88,9 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
     fails, NotFound for a source or image that is not there."""
     tags = tuple(_tag(text) for text in options.tags)
     given = {name: value for name, value in options.build_args.items() if value is not None}
-    epoch = _epoch(given)
+    _epoch(given)
+    if options.push and not tags:
+        raise InvalidInput("tag is needed when pushing to registry", hint="add -t NAME")
     images = _images_of(options.build_contexts)
     arguments = Arguments(
         given,
@@ -92,7 +101,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         images,
     )
     cache = Cache(engine.store, fresh=options.no_cache)
-    loans = Loans(options.secrets, options.agents, _proxies(options))
+    loans = Loans(options.secrets, options.agents, _proxies(options), options.limits)
     with ExitStack() as held:
         keep_git = given.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
         contexts = Contexts(
@@ -100,26 +109,38 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             read=options.stdin, keep_git_dir=keep_git,
         )  # fmt: skip
         opened = contexts.main(options.context_dir)
-        tree = opened.tree
-        file = read(_dockerfile(opened, options))
-        named = "" if options.dockerfile_text is not None else options.dockerfile
-        tree.rules = inputs.read_rules(tree, named, local=opened.local)
-        bases = _Bases(engine, options, report)
-        selection, triggers = _select(file, arguments, bases)
-        made = plan(
-            file,
-            selection,
-            bases.configs,
-            triggers,
-            PlanOptions(
-                arguments, options.labels, options.network_mode, options.volumes,
-                options.extra_hosts, options.shm_bytes, tree.label, epoch, options.allowed,
-            ),
-        )  # fmt: skip
+        made = _plan(engine, options, opened, arguments, report)
         for warning in made.warnings:
             report(Warning(warning))
         maker = Maker(engine, cache, contexts.of, loans, report)
-        return _make(engine, Solver(made, maker, report), tags, epoch)
+        solver = Solver(made, maker, report, fresh_stages=options.no_cache_filter)
+        result = _make(engine, options, solver, tags)
+    if options.push:
+        for name in result.tags:
+            engine.images.push(name, report)
+    return result
+
+
+def _plan(
+    engine: Engine, options: BuildOptions, opened: Opened, arguments: Arguments, report: Report
+) -> Plan:
+    """The file read and what it names fetched."""
+    tree = opened.tree
+    file = read(_dockerfile(opened, options))
+    named = "" if options.dockerfile_text is not None else options.dockerfile
+    tree.rules = inputs.read_rules(tree, named, local=opened.local)
+    bases = _Bases(engine, options, report)
+    selection, triggers = _select(file, arguments, bases)
+    return plan(
+        file,
+        selection,
+        bases.configs,
+        triggers,
+        PlanOptions(
+            arguments, options.labels, options.network_mode, options.volumes, options.extra_hosts,
+            options.shm_bytes, tree.label, _epoch(arguments.build_args), options.allowed,
+        ),
+    )  # fmt: skip
 
 
 def _proxies(options: BuildOptions) -> tuple[str, ...]:
@@ -131,18 +152,22 @@ def _proxies(options: BuildOptions) -> tuple[str, ...]:
 
 
 def _make(
-    engine: Engine, solver: Solver, tags: tuple[Reference, ...], epoch: int | None
+    engine: Engine, options: BuildOptions, solver: Solver, tags: tuple[Reference, ...]
 ) -> BuildResult:
+    names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
     with _among_builders(engine):
         try:
             solution = solver.solve()
             solver.maker.cache.note_use()
-            config = _finished(solver.plan, solution.results, epoch)
-            image_id = _store(engine, config, tags)
+            config = _finished(solver.plan, solution.results, _epoch(options.build_args))
+            image_id = Digest.of(canonical(config_document(config)))
+            if export.keeps_image(options.outputs):
+                image_id = _store(engine, config, tags)
+            shown = names or (str(image_id),)
+            export.export(engine, config.diff_ids, shown, options.outputs, options.stdout)
         finally:
             if solver.maker.pinned:
                 engine.store.layers.unpin()
-    names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
     history.write(engine.store.root, image_id, names, solution.reports)
     count = len(solver.plan.steps)
     return BuildResult(image_id, names, count, solution.cached_steps, solution.reports)
@@ -212,9 +237,9 @@ def _tag(text: str) -> Reference:
     return reference
 
 
-def _epoch(given: dict[str, str]) -> int | None:
+def _epoch(given: Mapping[str, str | None]) -> int | None:
     """SOURCE_DATE_EPOCH, as a build argument."""
-    text = given.get("SOURCE_DATE_EPOCH", "")
+    text = given.get("SOURCE_DATE_EPOCH") or ""
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 11):

@@ -53,10 +53,18 @@ class Job(NamedTuple):
 
 
 class Solver:
-    def __init__(self, plan: Plan, maker: Maker, report: Report) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        maker: Maker,
+        report: Report,
+        *,
+        fresh_stages: frozenset[str] = frozenset(),
+    ) -> None:
         self.plan = plan
         self.maker = maker
         self.report = report
+        self.fresh_stages = fresh_stages
         self.results: dict[int, Result] = {}
         self.cached_steps = 0
         numbered = list(enumerate(plan.steps, 1))
@@ -129,15 +137,17 @@ class Solver:
         if not all(ready):
             return False
         try:
-            with _told(self.plan.steps[number - 1]):
-                found = self.maker.find(vertex, [self.results[i] for i in vertex.inputs])
+            step = self.plan.steps[number - 1]
+            with _told(step):
+                fresh = bool(step.stage) and step.stage in self.fresh_stages
+                inputs = [self.results[i] for i in vertex.inputs]
+                found = self.maker.find(vertex, inputs, fresh=fresh)
         except OnggiError:
             self._begin(number, self.lane)
             raise
         if isinstance(found, Result):
             self.results[index] = found
             return True
-        inputs = [self.results[i] for i in vertex.inputs]
         reason = self.maker.why(vertex, inputs, found, not self.lane.warm)
         self.waiting[index] = Job(number, self.lane, found.work, reason)
         return False

@@ -3,13 +3,15 @@
 import os
 import sys
 
+from ...build.export import STDOUT
 from ...build.service import BuildOptions, build
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
+from ...spec.container import HostOptions, Resources
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
 from ...units import parse_size
-from .. import buildloans, environment, limits, mounts, waterfall
+from .. import buildloans, buildoutput, environment, limits, mounts, waterfall
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
 from ..session import CommandError, Session, client_side, refusal, working_directory
@@ -27,7 +29,13 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     options = build_options(session, values, arguments[0])
     if values.text("iidfile"):
         remove_old(values.text("iidfile"))
-    lines = StepLines(session, quiet=values.on("quiet"), mode=values.text("progress"))
+    to_stdout = any(output.destination == STDOUT for output in options.outputs)
+    if to_stdout and sys.stdout.isatty():
+        raise refusal(
+            "refusing to write a tar to the terminal", "redirect it, or name a file: -o FILE"
+        )
+    quiet = values.on("quiet") or to_stdout
+    lines = StepLines(session, quiet=quiet, mode=values.text("progress"))
     try:
         result = build(session.engine, options, lines)
     except OnggiError as error:
@@ -36,13 +44,20 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     except BaseException:
         lines.failed()
         raise
-    lines.finished(result.image_id, result.tags, result.steps, result.cached_steps)
+    if not to_stdout:
+        lines.finished(result.image_id, result.tags, result.steps, result.cached_steps)
     if values.on("explain"):
         for line in waterfall.lines(result.reports, EXPLAIN_COLUMNS):
             session.err.line(line)
     if values.text("iidfile"):
         with open(values.text("iidfile"), "w", encoding="ascii") as stream:
             stream.write(str(result.image_id))
+    if values.text("metadata-file"):
+        manifest = ""
+        if options.push:
+            manifest = str(session.engine.images.get(result.tags[0]).manifest_digest or "")
+        path = values.text("metadata-file")
+        buildoutput.write_metadata(path, result.image_id, result.tags, manifest)
     return 0
 
 
@@ -85,6 +100,34 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         secrets=buildloans.secrets(values.many("secret"), working_directory(), session.environ),
         agents=buildloans.agents(values.many("ssh"), working_directory(), session.environ),
         allowed=buildloans.entitlements(values.many("allow")),
+        outputs=buildoutput.outputs(
+            values.many("output"), working_directory(), load=values.on("load")
+        ),
+        stdout=session.out.write_bytes,
+        push=values.on("push") or buildoutput.pushes(values.many("output")),
+        no_cache_filter=frozenset(
+            name.strip().lower()
+            for text in values.many("no-cache-filter")
+            for name in text.split(",")
+        ),
+        limits=step_limits(values),
+    )
+
+
+def step_limits(values: Values) -> HostOptions:
+    """What each RUN may use."""
+    return HostOptions(
+        resources=Resources(
+            memory_bytes=parse_size(values.text("memory") or "0"),
+            memory_swap_bytes=limits.swap_bytes(values.text("memory-swap")),
+            cpu_shares=values.number("cpu-shares"),
+            cpu_period_us=values.number("cpu-period"),
+            cpu_quota_us=values.number("cpu-quota"),
+            cpuset_cpus=values.text("cpuset-cpus"),
+            cpuset_mems=values.text("cpuset-mems"),
+        ),
+        ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),
+        cgroup_parent=values.text("cgroup-parent"),
     )
 
 
@@ -185,19 +228,32 @@ BUILD = Command(
       --build-arg list           Set build-time variables
       --build-context list       Additional build contexts (e.g., name=path)
       --disable-content-trust    Skip image verification (default true)
+      --cgroup-parent string     Set the parent cgroup for the "RUN" instructions during build
+      --cpu-period int           Limit the CPU CFS (Completely Fair Scheduler) period
+      --cpu-quota int            Limit the CPU CFS (Completely Fair Scheduler) quota
+  -c, --cpu-shares int           CPU shares (relative weight)
+      --cpuset-cpus string       CPUs in which to allow execution (0-3, 0,1)
+      --cpuset-mems string       MEMs in which to allow execution (0-3, 0,1)
       --explain                  Say for each step whether and why it was done again, and
                                  what it cost
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
       --iidfile string           Write the image ID to the file
       --label list               Set metadata for an image
+      --load                     Shorthand for "--output=type=docker"
+  -m, --memory bytes             Memory limit
+      --memory-swap bytes        Swap limit equal to memory plus swap: -1 to enable unlimited swap
+      --metadata-file string     Write build result metadata to a file
       --network string           Set the networking mode for the RUN instructions during build
                                  (default "default")
       --no-cache                 Do not use cache when building the image
+      --no-cache-filter list     Do not cache specified stages
+  -o, --output list              Output destination (format: "type=local,dest=path")
       --platform string          Set platform if server is multi-platform capable
       --progress string          Set type of progress output ("auto", "plain", "tty")
                                  (default "auto")
       --pull                     Always attempt to pull a newer version of the image
+      --push                     Shorthand for "--output=type=registry,push=true"
   -q, --quiet                    Suppress the build output and print image ID on success
       --rm                       Remove intermediate containers after a successful build (default
                                  true)
@@ -208,17 +264,20 @@ BUILD = Command(
                                  "default|<id>[=<socket>]")
   -t, --tag list                 Name and optionally a tag in the "name:tag" format
       --target string            Set the target build stage to build.
+      --ulimit ulimit            Ulimit options (default [])
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "annotation:list attest:list builder:string "
-        "cache-from:strings cache-to:list call:string cgroup-parent:string check compress "
-        "cpu-period:int cpu-quota:int c/cpu-shares:int cpuset-cpus:string cpuset-mems:string "
-        "isolation:string load m/memory:bytes memory-swap:bytes metadata-file:string "
-        "no-cache-filter:list o/output:list provenance:string push sbom:string "
-        "security-opt:strings squash ulimit:ulimit",
+        "annotation:list attest:list builder:string cache-from:strings cache-to:list call:string "
+        "check compress isolation:string provenance:string sbom:string security-opt:strings squash",
     ),
     least=1,
     most=1,
-    checks={"label": environment.check_label, "add-host": limits.parse_extra_host},
+    checks={
+        "label": environment.check_label,
+        "add-host": limits.parse_extra_host,
+        "ulimit": limits.parse_ulimit,
+        "memory": parse_size,
+        "memory-swap": limits.swap_bytes,
+    },
     aliases=("image build", "build", "builder build"),
 )

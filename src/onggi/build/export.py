@@ -1,0 +1,97 @@
+"""--output: a build's result as a folder, a tar of its files, or an archive of the image.
+
+Owns where bytes go; the image itself is made by `service`.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+from ..engine.engine import Engine
+from ..errors import InvalidInput
+from ..spec.digest import Digest
+from ..store.pack import Packer
+from ..store.tarwrite import LayerWriter
+from ..store.unpack import extract_into
+from . import ops
+
+Kind = Literal["image", "local", "tar", "oci", "docker"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STDOUT = "-"
+_PIECE = 256 << 10
+Write = Callable[[bytes], object]
+
+
+class Output(NamedTuple):
+    """`destination` is a path, "-" for stdout, or "" for the store of images."""
+
+    kind: Kind
+    destination: str = ""
+
+
+def keeps_image(outputs: tuple[Output, ...]) -> bool:
+    """Whether the result must be in the store: a folder or tar of files needs no image."""
+    return not outputs or any(output.kind not in ("local", "tar") for output in outputs)
+
+
+def export(
+    engine: Engine,
+    layers: tuple[Digest, ...],
+    names: tuple[str, ...],
+    outputs: tuple[Output, ...],
+    stdout: Write,
+) -> None:
+    """Write everything that was asked for. `names` are the image's, or its id."""
+    for output in outputs:
+        if output.kind == "local":
+            _folder(engine, layers, output.destination)
+        elif output.kind == "tar":
+            _to(output.destination, stdout, lambda write: _files(engine, layers, write))
+        elif output.destination:
+            _to(output.destination, stdout, lambda write: engine.images.save(names, write))
+
+
+def _to(destination: str, stdout: Write, make: Callable[[Write], None]) -> None:
+    """To stdout, or to a file that appears when it is whole."""
+    if destination == STDOUT:
+        make(stdout)
+        return
+    temporary = f"{destination}.{os.getpid()}.part"
+    try:
+        with open(temporary, "xb") as file:
+            make(file.write)
+        os.rename(temporary, destination)
+    except OSError as error:
+        raise InvalidInput(f"output {destination}: {error.strerror}") from error
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+
+
+def _files(engine: Engine, layers: tuple[Digest, ...], write: Write) -> None:
+    writer = LayerWriter(write)
+    with ops.merged(engine, layers, "the result") as root:
+        if root is not None:
+            directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root.fd)
+            try:
+                Packer(writer, overlay=False, devices=True).contents(directory, b"")
+            finally:
+                os.close(directory)
+    writer.finish()
+
+
+def _folder(engine: Engine, layers: tuple[Digest, ...], destination: str) -> None:
+    """The files merged into the folder, which is made when it is missing."""
+    try:
+        os.makedirs(destination, exist_ok=True)
+        top = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidInput(f"output {destination}: {error.strerror}") from error
+    try:
+        with engine.store.scratch.directory() as directory:
+            path = f"{directory}/files.tar"
+            _to(path, len, lambda write: _files(engine, layers, write))
+            with open(path, "rb") as file:
+                extract_into(top, "/", iter(lambda: file.read(_PIECE), b""))
+    finally:
+        os.close(top)

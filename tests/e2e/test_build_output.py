@@ -1,0 +1,111 @@
+"""Where a build's result goes, and what a step may use."""
+
+import json
+import subprocess
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from registry_server import RegistryServer
+
+from .conftest import Onggi
+from .test_build import UNIQUE, build, context, fails, run
+
+pytestmark = pytest.mark.root
+
+
+def test_a_folder_and_tars(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    top = context(
+        tmp_path / "c",
+        f"FROM {busybox} AS made\nRUN mkdir /o && echo hi > /o/f && ln -s f /o/l && chown 7:8 /o/f\n"
+        "FROM scratch\nCOPY --from=made /o /o\n",
+    )
+    onggi("build", "-o", str(tmp_path / "out"), str(top))
+    assert (tmp_path / "out/o/f").read_text() == "hi\n"
+    assert (tmp_path / "out/o/l").is_symlink() and (tmp_path / "out/o/f").stat().st_uid == 7
+    onggi("build", "-o", f"type=local,dest={tmp_path}/out", str(top))
+
+    done = subprocess.run(
+        [onggi.command, "build", "-o", "-", str(top)], capture_output=True, env=onggi.environment
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(fileobj=BytesIO(done.stdout)) as tar:
+        assert tar.getnames() == ["o", "o/f", "o/l"]
+    onggi("build", "-o", f"type=tar,dest={tmp_path}/out.tar", str(top))
+    assert (tmp_path / "out.tar").read_bytes() == done.stdout
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_archives_of_the_image(onggi: Onggi, busybox: str, tmp_path: Path, kind: str) -> None:
+    top = context(tmp_path / "c", f"FROM {busybox}\nRUN {UNIQUE} > /stamp\n")
+    onggi("build", "-t", "made", "-o", f"type={kind},dest={tmp_path}/i.tar", str(top))
+    stamp = run(onggi, "cat", "/stamp")
+    onggi("rmi", "made")
+    onggi("load", "-i", f"{tmp_path}/i.tar")
+    assert run(onggi, "cat", "/stamp") == stamp
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("type=lokal,dest=x", "did you mean type=local"),
+        ("type=local", "dest is required for local output"),
+        ("dest=x", "type is required for output"),
+        ("type=tar,dest=/nope/x", "No such file"),
+    ],
+)
+def test_outputs_that_cannot_be(
+    onggi: Onggi, busybox: str, tmp_path: Path, text: str, told: str
+) -> None:
+    assert told in fails(onggi, context(tmp_path / "c", f"FROM {busybox}\n"), "-o", text)
+
+
+def test_push_and_metadata(
+    onggi: Onggi, busybox: str, registry: RegistryServer, tmp_path: Path
+) -> None:
+    top = context(tmp_path / "c", f"FROM {busybox}\nRUN {UNIQUE} > /stamp\n")
+    name = f"{registry.host}/made:1"
+    facts, image = tmp_path / "facts.json", tmp_path / "image"
+    flags = ("--push", "--metadata-file", str(facts), "--iidfile", str(image))
+    onggi("build", "-t", name, *flags, str(top))
+    told = json.loads(facts.read_text())
+    assert told["containerimage.config.digest"] == image.read_text()
+    assert told["image.name"] == name
+    stamp = run(onggi, "cat", "/stamp", image=name)
+    onggi("rmi", name)
+    onggi("pull", f"{registry.host}/made@{told['containerimage.digest']}")
+    assert (
+        run(onggi, "cat", "/stamp", image=name.replace(":1", "@" + told["containerimage.digest"]))
+        == stamp
+    )
+    assert "tag is needed" in fails(onggi, top, "--push")
+
+
+def test_only_some_stages_without_cache(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    text = f"""FROM {busybox} AS one
+RUN {UNIQUE} > /1
+FROM {busybox} AS two
+RUN {UNIQUE} > /2
+FROM {busybox}
+COPY --from=one /1 /
+COPY --from=two /2 /
+"""
+    top = context(tmp_path / "c", text)
+    build(onggi, top)
+    first = run(onggi, "cat", "/1", "/2").split()
+    build(onggi, top, "--no-cache-filter", "two")
+    second = run(onggi, "cat", "/1", "/2").split()
+    assert first[0] == second[0] and first[1] != second[1]
+
+
+def test_limits_of_a_step(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    text = f"FROM {busybox}\nRUN ulimit -n > /n && cat /proc/self/cgroup > /g\n"
+    top = context(tmp_path / "c", text)
+    build(
+        onggi, top, "--ulimit", "nofile=123:456", "--shm-size", "1m", "--add-host", "there:1.2.3.4"
+    )
+    assert run(onggi, "cat", "/n") == "123"
+    eater = context(tmp_path / "e", f"FROM {busybox}\nRUN tail /dev/zero\n")
+    assert "OOM-killed" in fails(onggi, eater, "-m", "16m")
