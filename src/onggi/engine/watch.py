@@ -242,9 +242,13 @@ class Watch:
         wiring = self._services.wiring
         if not wiring.is_idle():
             return
-        self._services.store.close()
+        networks = wiring.bridged()
+        database = self._services.store.db
+        database.close()
         if os.fork() == 0:
             detach.close_inherited()  # nothing of the container's is to stay open meanwhile
             time.sleep(IDLE_NETWORK_S)
-            if wiring.is_idle():
+            if not os.path.exists(database.path):
+                wiring.take_down_orphans(networks)  # the whole store was deleted meanwhile
+            elif wiring.is_idle():
                 wiring.take_down_unused()

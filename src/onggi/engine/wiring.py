@@ -145,6 +145,17 @@ class Wiring:
         with self._networks.locked():
             self._take_down_unused()
 
+    def bridged(self) -> Sequence[Network]:
+        """The networks that may have a bridge on this host."""
+        return [network for network in self._store.networks.list() if network.bridge]
+
+    def take_down_orphans(self, networks: Sequence[Network]) -> None:
+        """Remove these bridges and our table though the store that knew of them is gone."""
+        with self._networks.locked():
+            for network in networks:
+                bridge.remove_bridge(network)
+            bridge.apply(rules.render((), (), self._table), self._table)
+
     def _take_down_unused(self) -> None:
         used = self._used()
         for network in self._store.networks.list():
