@@ -126,6 +126,7 @@ def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
     if plan.no_new_privileges:
         process.set_no_new_privileges()
     take_credentials(plan, who)
+    process.set_dumpable(False)  # a change of user made it what fs.suid_dumpable says
     os.umask(plan.umask)
     path = command.find(plan.args[0], env, root_fd)
     ready = Ready(plan, path, env, ends)
