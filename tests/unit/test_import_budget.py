@@ -1,0 +1,41 @@
+"""What the path of `run`, `exec`, `ps` and the monitor may load (ARCHITECTURE, "Processes")."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import onggi
+
+SOURCE = str(Path(onggi.__file__).parents[1])
+HEAVY = {
+    "argparse", "asyncio", "dataclasses", "datetime", "email", "hashlib", "http", "inspect", "isal",
+    "logging", "pathlib", "random", "rich", "shutil", "sqlite3", "ssl", "subprocess", "tempfile",
+    "threading", "urllib", "urllib3", "uuid", "zstandard",
+}  # fmt: skip
+PATHS = {
+    "run": ("cli.main", "cli.dispatch", "cli.commands.run", "engine.engine", "engine.launch",
+            "engine.watch", "engine.run", "engine.wiring", "engine.volumes"),
+    "exec": ("cli.main", "cli.dispatch", "cli.commands.exec", "engine.engine", "engine.execs"),
+    "ps": ("cli.main", "cli.dispatch", "cli.commands.ps", "engine.engine"),
+    "runtime": ("runtime.main", "runtime.commands"),
+}  # fmt: skip
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level names in sys.modules after importing these, in an isolated interpreter."""
+    imports = "".join(f"import onggi.{module}\n" for module in modules)
+    code = f"import sys\nsys.path.insert(0, {SOURCE!r})\n{imports}print(*sys.modules)"
+    argv = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_heavy_is_loaded(path: str) -> None:
+    assert not loaded_by(*PATHS[path]) & HEAVY
+
+
+def test_the_check_can_fail() -> None:
+    assert loaded_by("store.sink") & HEAVY
