@@ -135,6 +135,7 @@ def test_no_new_privileges(onggi: Onggi) -> None:
         (["--security-opt", "apparmor=mine"], "AppArmor"),
         (["--security-opt", "label=type:mine"], "SELinux"),
         (["--security", "none"], "invalid security profile"),
+        (["--security", "strict", "--runtime", "crun"], "does not know Landlock"),
         (["--security-opt", "mask=etc"], "must be absolute"),
         (["--security-opt", "landlock=maybe"], "invalid --security-opt"),
         (["--security-opt", "systempaths=x"], "invalid --security-opt"),

@@ -45,6 +45,9 @@ def refuse_missing(host: HostOptions) -> None:
             )
     if wanted.landlock and landlock.version() < landlock.SCOPES_VERSION:
         raise Unsupported("--security-opt landlock=on: this kernel has no Landlock scopes")
+    if security.uses_landlock(host) and host.runtime not in specgen.OWN_RUNTIMES:
+        raise Unsupported(f"{host.runtime} does not know Landlock, which onggi's own runtime does",
+                          hint="--security-opt landlock=off does without")  # fmt: skip
     if security.uses_landlock(host) and landlock.version() < landlock.SCOPES_VERSION:
         raise Unsupported(
             "--security strict needs Landlock of Linux 6.12, which this kernel lacks",
@@ -70,6 +73,7 @@ def active(host: HostOptions) -> list[Layer]:
     filtered = wanted.seccomp != "unconfined" and not (
         host.privileged and wanted.seccomp == "default"
     )
+    mapped = host.userns_mode not in ("", "host")
     have = landlock.version()
     limit = resources(host).pids_limit
     shared = [
@@ -78,7 +82,8 @@ def active(host: HostOptions) -> list[Layer]:
     filter_about = "built-in profile" if wanted.seccomp == "default" else "own profile"
     return [
         Layer("namespaces", True, f"all but {', '.join(shared)}" if shared else "all"),
-        Layer("user namespace", False, "root of the container is root of the host"),
+        Layer("user namespace", mapped, "65,536 ids of its own" if mapped
+              else "root of the container is root of the host"),
         Layer("capabilities", True, f"{len(capabilities)}: {', '.join(capabilities) or 'none'}"),
         Layer("seccomp", filtered, filter_about if filtered else "no filter"),
         Layer("no new privileges", wanted.no_new_privileges, "setuid programs gain nothing"),
