@@ -74,7 +74,7 @@ COMMANDS: dict[str, tuple[Flags, str, str]] = {  # flags, arguments, what it doe
         "ID",
         "change the limits of a container",
     ),
-    "spec": ({"bundle": True}, "", "write a new config.json"),
+    "spec": ({"bundle": True, "rootless": False}, "", "write a new config.json"),
     "features": ({}, "", "print what this runtime can do"),
 }  # fmt: skip
 

@@ -36,13 +36,18 @@ class Step:
 
 
 def run(
-    body: Callable[[Step], NoReturn], channel: handshake.ChildEnd, keep: Iterable[int]
+    body: Callable[[Step], NoReturn],
+    channel: handshake.ChildEnd,
+    keep: Iterable[int],
+    *,
+    hidden: bool = True,
 ) -> NoReturn:
-    """The whole life of the child; `body` ends in execve or raises."""
+    """The whole life of the child; `body` ends in execve or raises. Not `hidden` is a child whose
+    parent, not root, has yet to write its ids: that needs the right to look at it."""
     step = Step()
     try:
         become.reset_signals()
-        process.set_dumpable(False)
+        process.set_dumpable(not hidden)
         close_others({channel.go, channel.report, *keep})
         body(step)
     except BaseException as error:  # the child's entry loop: nothing may pass it

@@ -87,7 +87,8 @@ def spawn(
         birth.open()
         pid, pidfd = cloning.clone(birth.plan, cgroup, birth.joined)
         if pid == 0:
-            child.run(birth.run_child, birth.end, birth.kept())
+            hidden = os.geteuid() == 0 or not birth.plan.uid_map
+            child.run(birth.run_child, birth.end, birth.kept(), hidden=hidden)
     except BaseException:
         parent.close()
         birth.streams.close()

@@ -56,12 +56,19 @@ class _Creation:
         self._config = config
         self._preserve_fds = preserve_fds
         self._cgroup: Cgroup | None = None
+        self._limited = True
 
     def run(self) -> child.Started:
         config = self._config
         self._cgroup = cgroup_at(config.cgroup_path or f"onggi-runtime/{self._id}")
-        warn(self._cgroup.create(config.resources, config.devices))
-        cgroupextra.apply(self._cgroup, config.extra)
+        try:
+            warn(self._cgroup.create(config.resources, config.devices))
+            cgroupextra.apply(self._cgroup, config.extra)
+        except PermissionError:
+            if os.geteuid() == 0:
+                raise
+            self._limited = False
+            warn(["without root no control group can be made: nothing is limited"])
         fifos = self._states.open_fifos(self._id)
         try:
             return self._spawn(fifos)
@@ -80,7 +87,7 @@ class _Creation:
         hooked = self._config.hooks["prestart"] or self._config.hooks["createRuntime"]
         created = init.spawn(
             self._plan(),
-            cgroup=self._cgroup,
+            cgroup=self._cgroup if self._limited else None,
             before_pivot=self._run_hooks if hooked else None,
             fifos=fifos,
         )

@@ -296,3 +296,14 @@ def default_config() -> dict[str, Any]:
             "readonlyPaths": list(READ_ONLY_PATHS),
         },
     }
+
+
+def make_rootless(config: dict[str, Any], uid: int, gid: int) -> None:
+    """Change a configuration into one that this user can run: one id, no group for terminals."""
+    linux = config["linux"]
+    linux["namespaces"].append({"type": "user"})
+    for key, own in (("uidMappings", uid), ("gidMappings", gid)):
+        linux[key] = [{"containerID": 0, "hostID": own, "size": 1}]
+    del linux["resources"]
+    for wanted in config["mounts"]:
+        wanted["options"] = [word for word in wanted["options"] if word != "gid=5"]

@@ -122,7 +122,10 @@ def spec_container(root: str, parsed: Parsed) -> int:
     except FileExistsError as error:
         raise InvalidInput(f"file {path} exists: remove it first") from error
     with open(fd, "w", encoding="utf-8") as file:
-        json.dump(oci.default_config(), file, indent=2)
+        config = oci.default_config()
+        if parsed.has("rootless"):
+            oci.make_rootless(config, os.geteuid(), os.getegid())
+        json.dump(config, file, indent=2)
         file.write("\n")
     return 0
 

@@ -8,6 +8,7 @@ A7). /proc, /sys and /dev must be directories of the image, never links.
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import InvalidInput
@@ -34,6 +35,7 @@ _PROC_BINDS = frozenset(  # what lxcfs and the like may replace
                  "slabinfo", "net/dev")
 )  # fmt: skip
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_NO_NODES: dict[str, int] = {}
 
 
 class MountFailed(OSError):
@@ -120,6 +122,7 @@ class Site(NamedTuple):
     cgroup: Cgroup | None
     devpts_fd: int
     parts: Parts
+    nodes: dict[str, int]  # device nodes of the host, where nobody may make any
 
 
 def make_beneath(directory_fd: int, path: str, *, directory: bool) -> int:
@@ -209,7 +212,8 @@ def build(plan: InitPlan, cgroup: Cgroup | None, streams: Streams, parts: Parts)
     sources = parts.sources or open_sources(plan.mounts)
     tree = Tree(parts.root if parts.root >= 0 else open_root(plan))
     mask = parts.mask if parts.mask >= 0 else mask_file_system(nodes=not parts.binds_nodes)
-    site = Site(tree, plan, cgroup, streams.devpts_fd, parts)
+    nodes = _open_nodes(plan, parts)
+    site = Site(tree, plan, cgroup, streams.devpts_fd, parts, nodes)
     mount.mount_setattr("/", propagation=mount.MS_SLAVE, recursive=True)
     # Stacked on "/": paths that begin at "/" still mean the host, and pivot_root takes it off,
     # so that "." is the old root and nothing else. The mask goes away with the old root.
@@ -263,7 +267,7 @@ def _mount(site: Site, wanted: PlanMount, source: int) -> None:
         _attach(fd, target, options)
         tree.pins[wanted.target] = fd
         if wanted.target == "/dev" and site.parts.binds_nodes:
-            fill_dev(fd, site.plan.devices, bind=True)
+            fill_dev(fd, site.plan.devices, site.nodes)
     else:
         _attach_file_system(tree, wanted, options)
 
@@ -384,14 +388,14 @@ def _bind_group(path: str, attributes: int) -> int:
     return fd
 
 
-def fill_dev(dev_fd: int, extra: tuple[Device, ...], *, bind: bool = False) -> None:
+def fill_dev(dev_fd: int, extra: tuple[Device, ...], nodes: Mapping[str, int] = _NO_NODES) -> None:
     """Nodes and links, while the file system is still detached and nobody else can see it."""
     own = tuple(device for device in extra if device.path.startswith("/dev/"))
     replaced = {device.path for device in own}
     for device in (*(node for node in DEFAULT_NODES if node.path not in replaced), *own):
         parent, _, name = device.path.removeprefix("/dev/").rpartition("/")
         directory = make_beneath(dev_fd, parent, directory=True)
-        make_node(directory, name, device, bind=bind)
+        make_node(directory, name, device, nodes)
         os.close(directory)
     for name, to in DEFAULT_LINKS:
         try:
@@ -400,10 +404,14 @@ def fill_dev(dev_fd: int, extra: tuple[Device, ...], *, bind: bool = False) -> N
             pass
 
 
-def make_node(directory_fd: int, name: str, device: Device, *, bind: bool = False) -> None:
+def make_node(
+    directory_fd: int, name: str, device: Device, nodes: Mapping[str, int] = _NO_NODES
+) -> None:
     """A device node, or the host's own one bound where nobody may make one."""
-    if bind:
-        _bind_node(directory_fd, name, device)
+    if device.path in nodes:
+        _attach(
+            nodes[device.path], make_beneath(directory_fd, name, directory=False), MountOptions()
+        )
         return
     kind = stat.S_IFBLK if device.kind == "b" else stat.S_IFIFO if device.kind == "p" else 0
     number = os.makedev(device.major, device.minor) if device.kind != "p" else 0
@@ -412,16 +420,21 @@ def make_node(directory_fd: int, name: str, device: Device, *, bind: bool = Fals
         os.chown(name, device.uid, device.gid, dir_fd=directory_fd, follow_symlinks=False)
 
 
-def _bind_node(directory_fd: int, name: str, device: Device) -> None:
-    source = mount.open_tree(device.path)
-    try:
-        if os.fstat(source).st_rdev != os.makedev(device.major, device.minor):
+def _open_nodes(plan: InitPlan, parts: Parts) -> dict[str, int]:
+    """In a user namespace: the host's nodes, while its /dev is in sight. Those for /dev only where
+    the parent could not make them."""
+    if not plan.uid_map:
+        return {}
+    found = {}
+    for device in (*(DEFAULT_NODES if parts.binds_nodes else ()), *plan.devices):
+        if device.kind == "p" or (device.path.startswith("/dev/") and not parts.binds_nodes):
+            continue
+        fd = mount.open_tree(device.path)
+        if os.fstat(fd).st_rdev != os.makedev(device.major, device.minor):
             raise InvalidInput(f"{device.path} of the host is another device")
-        target = make_beneath(directory_fd, name, directory=False)
-        mount.mount_setattr(source, propagation=mount.MS_PRIVATE)
-        _attach(source, target, MountOptions())
-    finally:
-        os.close(source)
+        mount.mount_setattr(fd, propagation=mount.MS_PRIVATE)
+        found[device.path] = fd
+    return found
 
 
 def _make_devices(site: Site) -> None:
@@ -433,7 +446,7 @@ def _make_devices(site: Site) -> None:
         parent, _, name = device.path.rpartition("/")
         directory = tree.make(parent or "/", directory=True)
         try:
-            make_node(directory, name, device, bind=bool(plan.uid_map))
+            make_node(directory, name, device, site.nodes)
         except FileExistsError:
             pass
         finally:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,3 +319,29 @@ def test_a_listener_that_nobody_serves(runtime: Runtime, tmp_path: Path) -> None
     }  # fmt: skip
     runtime.args("true")
     assert "seccomp listener" in runtime.raw("run", "c1").stderr
+
+
+# -- without root
+
+
+def test_rootless(busybox_rootfs: Path) -> None:
+    home = Path(tempfile.mkdtemp(prefix="onggi-", dir="/var/tmp"))
+    try:
+        subprocess.run(["cp", "-a", str(busybox_rootfs), str(home / "rootfs")], check=True)
+        subprocess.run(["chown", "-hR", "12345:12345", str(home)], check=True)
+        alone = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+        command = [*alone, str(PROGRAM), "--root", str(home / "state")]
+        subprocess.run([*command, "spec", "--rootless"], cwd=home, check=True)
+        config = json.loads((home / "config.json").read_text())
+        config["process"] |= {"terminal": False, "args": [
+            "sh", "-c", "id -u; cat /proc/self/uid_map; echo >/dev/null; hostname"
+        ]}  # fmt: skip
+        (home / "config.json").write_text(json.dumps(config))
+        done = subprocess.run(
+            [*command, "run", "c1"], cwd=home, capture_output=True, text=True, timeout=30,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(home)
+    assert done.stdout.split() == ["0", "0", "12345", "1", "onggi"], done
+    assert "nothing is limited" in done.stderr
