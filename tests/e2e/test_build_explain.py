@@ -124,3 +124,18 @@ RUN --mount=type=cache,target=/c,id={name} touch /c/f; echo begun; \\
 
 def test_explaining_nothing(lone_onggi: Onggi) -> None:
     assert "no build to explain" in lone_onggi("builder", "explain", code=1).stderr
+
+
+def test_lint(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    text = f"FROM {busybox} as one\nENV A b\nRUN true\n"
+    top = context(tmp_path / "c", text)
+    out = build(onggi, top)
+    assert "WARNING: FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)" in out
+    done = onggi("build", "--check", str(top), code=1)
+    assert "WARNING: LegacyKeyValueFormat" in done.stdout and "line 2 | ENV A b" in done.stdout
+    assert "Check complete, 2 warnings have been found!" in done.stdout
+    (top / "Dockerfile").write_text(f"# check=error=true\n{text}")
+    done = onggi("build", str(top), code=1)
+    assert "lint violation found for rules: FromAsCasing, LegacyKeyValueFormat" in done.stderr
+    (top / "Dockerfile").write_text(f"# check=skip=all\n{text}")
+    assert "no warnings found" in onggi.out("build", "--check", str(top))

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.root
 def test_a_folder_and_tars(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     top = context(
         tmp_path / "c",
-        f"FROM {busybox} AS made\nRUN mkdir /o && echo hi > /o/f && ln -s f /o/l && chown 7:8 /o/f\n"
+        f"FROM {busybox} AS made\nRUN mkdir /o && echo hi > /o/f && ln -s f /o/l\n"
+        "RUN chown 7:8 /o/f\n"
         "FROM scratch\nCOPY --from=made /o /o\n",
     )
     onggi("build", "-o", str(tmp_path / "out"), str(top))

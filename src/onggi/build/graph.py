@@ -9,11 +9,12 @@ import hashlib
 import json
 from typing import Any, Literal, NamedTuple
 
-from ..dockerfile.lexer import Heredoc
+from ..dockerfile.lexer import Check, Heredoc
 from ..dockerfile.parser import Source
 from ..spec.codec import encode
 from ..spec.image import ImageConfig
 from ..spec.mount import MountRequest
+from .graph_lint import Finding
 
 KEY_VERSION = 1  # raise it when an operation's result changes for the same fields
 CONTEXT = "context"  # CopyOp.origin of the build context; a named one is "context:NAME"
@@ -140,7 +141,7 @@ class Step(NamedTuple):
 class Plan(NamedTuple):
     """`steps` in the order of the file; `result` the vertex, `config` the configuration of the
     image, with the base image's history and without diff IDs; `history` the steps, by index, that
-    follow that history."""
+    follow that history; `findings` what the lint rules say."""
 
     vertices: tuple[Vertex, ...]
     steps: tuple[Step, ...]
@@ -148,6 +149,8 @@ class Plan(NamedTuple):
     config: ImageConfig
     history: tuple[int, ...]
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    check: Check = Check()
 
 
 def canonical(value: Any) -> bytes:

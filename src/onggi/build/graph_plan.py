@@ -19,6 +19,7 @@ from ..errors import InvalidInput, OnggiError, Unsupported
 from ..spec.image import ImageConfig, config_document
 from ..spec.mount import MountRequest
 from ..spec.platform import Platform
+from . import graph_lint
 from .graph import (
     CONTEXT,
     BaseOp,
@@ -44,7 +45,7 @@ from .graph_select import (
     declared_arguments,
     origin_of,
 )
-from .hints import env_warnings, outside_context, secret_warnings
+from .hints import env_warnings, outside_context
 
 SCRIPTS = "/dev/pipes"  # where docker puts a heredoc with a #! line
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -116,7 +117,10 @@ class _Planner:
         self.done: dict[int, StageState] = {}
         self.names: dict[str, int] = {}
         self.warnings: list[str] = list(file.warnings)
+        self.findings = list(graph_lint.lint(file))
+        self.at = file.stages[0].base.at
         self.index = 0
+        self.stage_workdir = ""
         self.label = ""
 
     def vertex(self, operation: Operation, *inputs: int) -> int:
@@ -134,6 +138,7 @@ class _Planner:
     def stage(self, index: int) -> None:
         stage = self.file.stages[index]
         self.index = index
+        self.stage_workdir = ""  # what a WORKDIR of this stage has set
         many = len(self.file.stages) > 1
         self.label = stage.base.name or (f"stage-{index}" if many else "")
         state = self.begin(index)
@@ -174,9 +179,13 @@ class _Planner:
         return state._replace(history=(*state.history, number)) if created_by else state
 
     def expand(self, text: str, state: StageState) -> str:
+        if "$" in text:
+            known = dict.fromkeys((*state.args, *PROXIES, *map(str.lower, PROXIES)), "")
+            self.findings += graph_lint.undefined(text, known | state.variables, self.at)
         return expand(text, state.variables, self.file.escape)
 
     def instruction(self, item: df.Instruction, state: StageState) -> StageState:
+        self.at = item.at
         try:
             return self.evaluate(item, state)
         except OnggiError as error:
@@ -236,7 +245,6 @@ class _Planner:
 
     def arg(self, item: df.Arg, state: StageState) -> StageState:
         variables, args, shown = dict(state.variables), dict(state.args), []
-        self.warnings += secret_warnings("ARG", (n for n, _ in item.pairs), item.at.line)
         for name, default in item.pairs:
             value = default
             if name in self.given:
@@ -262,13 +270,14 @@ class _Planner:
             env = metadata.set_env(env, name, value)
         names = [name for name, _ in pairs]
         self.warnings += env_warnings(names, item.at.line)
-        self.warnings += secret_warnings("ENV", names, item.at.line)
         state = state._replace(variables=variables, config=state.config._replace(env=env))
         shown = " ".join(f"{name}={value}" for name, value in pairs)
         return self.step(item.at, state, makes=False, created_by=f"ENV {shown}")
 
     def workdir(self, item: df.Value, state: StageState) -> StageState:
-        path = metadata.working_dir(state.config.working_dir, self.expand(item.value, state))
+        written = self.expand(item.value, state)
+        self.findings += graph_lint.relative_workdir(written, self.stage_workdir, item.at)
+        path = self.stage_workdir = metadata.working_dir(state.config.working_dir, written)
         state = state._replace(config=state.config._replace(working_dir=path))
         if path != "/":
             operation = WorkdirOp(path, state.config.user, self.options.epoch)
@@ -448,7 +457,8 @@ class _Planner:
         config = state.config._replace(labels=labels, platform=platform.normalized())
         return Plan(
             tuple(self.vertices), tuple(self.steps), state.vertex, config, state.history,
-            tuple(dict.fromkeys(self.warnings)),
+            tuple(dict.fromkeys(self.warnings)), graph_lint.kept(self.findings, self.file.check),
+            self.file.check,
         )  # fmt: skip
 
 

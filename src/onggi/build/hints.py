@@ -53,11 +53,6 @@ _READ_BY = {
     ).split()),
 }  # fmt: skip
 _MAX_EDITS = 2
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
-    re.ASCII | re.IGNORECASE,
-)
-_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.ASCII | re.IGNORECASE)
 _PIP_MISSING = re.compile(
     r"No matching distribution found for ([A-Za-z0-9][A-Za-z0-9._-]*)|"
     r"satisfies the requirement ([A-Za-z0-9][A-Za-z0-9._-]*)",
@@ -97,16 +92,6 @@ def env_warnings(names: Iterable[str], line: int) -> list[str]:
                 told = f"line {line}: ENV {name} is not read by {tool} – did you mean {guess}?"
                 found.append(told)
     return found
-
-
-def secret_warnings(keyword: str, names: Iterable[str], line: int) -> list[str]:
-    """BuildKit's SecretsUsedInArgOrEnv: what stands in ARG or ENV stays in the image's history."""
-    return [
-        f"line {line}: do not use {keyword} for sensitive data ({name}): "
-        "`history` shows it to everybody who has the image"
-        for name in names
-        if _SECRET.search(name) and not _PUBLIC.search(name)
-    ]
 
 
 def outside_context(keyword: str, source: str, normal: str, context: str) -> InvalidInput:

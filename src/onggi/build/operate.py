@@ -157,10 +157,12 @@ class Maker:
         hit = self.cache.lookup(quick)
         if hit is not None:
             return _found(hit)
+        skips = self.cache.skips
 
         def work(tell: Tell) -> Result:
             from . import ops
 
+            self.cache.skips = skips
             self._pin(origin)
             with ops.merged(self.engine, origin, "the stage it is copied from") as tree:
                 if tree is None:

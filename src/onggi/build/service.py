@@ -91,15 +91,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
     _epoch(given)
     if options.push and not tags:
         raise InvalidInput("tag is needed when pushing to registry", hint="add -t NAME")
-    images = _images_of(options.build_contexts)
-    arguments = Arguments(
-        given,
-        options.target,
-        parse_platform(options.platform) if options.platform else host_platform(),
-        host_platform(),
-        tuple(name for name in options.build_contexts if name not in images),
-        images,
-    )
+    arguments = _arguments(options, given)
     cache = Cache(engine.store, fresh=options.no_cache)
     loans = Loans(options.secrets, options.agents, _proxies(options), options.limits)
     with ExitStack() as held:
@@ -110,8 +102,11 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         )  # fmt: skip
         opened = contexts.main(options.context_dir)
         made = _plan(engine, options, opened, arguments, report)
-        for warning in made.warnings:
-            report(Warning(warning))
+        for warning in (*made.warnings, *made.findings):
+            report(Warning(str(warning)))
+        if made.findings and made.check.error:
+            rules = ", ".join(dict.fromkeys(finding.rule for finding in made.findings))
+            raise InvalidInput(f"lint violation found for rules: {rules}")
         maker = Maker(engine, cache, contexts.of, loans, report)
         solver = Solver(made, maker, report, fresh_stages=options.no_cache_filter)
         result = _make(engine, options, solver, tags)
@@ -119,6 +114,30 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         for name in result.tags:
             engine.images.push(name, report)
     return result
+
+
+def check(engine: Engine, options: BuildOptions, report: Report) -> Plan:
+    """What a build would do, and what the lint rules say; nothing is built."""
+    given = {name: value for name, value in options.build_args.items() if value is not None}
+    cache, loans = Cache(engine.store, fresh=False), Loans(options.secrets, options.agents)
+    with ExitStack() as held:
+        contexts = Contexts(
+            engine, cache, loans, options.build_contexts, held, read=options.stdin
+        )  # fmt: skip
+        opened = contexts.main(options.context_dir)
+        return _plan(engine, options, opened, _arguments(options, given), report)
+
+
+def _arguments(options: BuildOptions, given: dict[str, str]) -> Arguments:
+    images = _images_of(options.build_contexts)
+    return Arguments(
+        given,
+        options.target,
+        parse_platform(options.platform) if options.platform else host_platform(),
+        host_platform(),
+        tuple(name for name in options.build_contexts if name not in images),
+        images,
+    )
 
 
 def _plan(

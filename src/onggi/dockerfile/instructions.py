@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..errors import InvalidInput, OnggiError
 from ..spec.image import Healthcheck
 from ..units import parse_duration
-from .lexer import Heredoc, Line, heredoc_header, lex
+from .lexer import Check, Heredoc, Line, heredoc_header, lex
 from .parser import Node, Source, node, parse
 from .problem import at_line
 from .spelling import nearest
@@ -126,6 +126,8 @@ class Dockerfile(NamedTuple):
     stages: tuple[Stage, ...]
     escape: str
     warnings: tuple[str, ...]
+    check: Check = Check()
+    empty_continuations: tuple[int, ...] = ()
 
 
 def read(data: bytes) -> Dockerfile:
@@ -159,7 +161,10 @@ def read(data: bytes) -> Dockerfile:
     if not stages:
         raise InvalidInput("dockerfile contains no stages to build: it has no FROM")
     frozen = tuple(Stage(base, tuple(body)) for base, body in stages)
-    return Dockerfile(tuple(arguments), frozen, lexed.escape, tuple(warnings))
+    return Dockerfile(
+        tuple(arguments), frozen, lexed.escape, tuple(warnings), lexed.check,
+        lexed.empty_continuations,
+    )  # fmt: skip
 
 
 def read_lines(text: str) -> tuple[Instruction, ...]:

@@ -46,10 +46,20 @@ class Line(NamedTuple):
     heredocs: tuple[Heredoc, ...] = ()
 
 
+class Check(NamedTuple):
+    """`# check=`: lint rules to skip, in lower case ("all" for every one), and whether a finding
+    ends the build."""
+
+    skip: frozenset[str] = frozenset()
+    error: bool = False
+
+
 class Lexed(NamedTuple):
     lines: tuple[Line, ...]
     escape: str
     warnings: tuple[str, ...]
+    check: Check = Check()
+    empty_continuations: tuple[int, ...] = ()  # lines of instructions with an empty line inside
 
 
 def lex(data: bytes) -> Lexed:
@@ -73,6 +83,8 @@ class _Lexer:
         self.at = 0
         self.escape = "\\"
         self.warnings: list[str] = []
+        self.check = Check()
+        self.empty: list[int] = []
 
     def run(self) -> Lexed:
         self._directives()
@@ -83,7 +95,7 @@ class _Lexer:
                 lines.append(line)
         if not lines:
             raise InvalidInput("file with no instructions")
-        return Lexed(tuple(lines), self.escape, tuple(self.warnings))
+        return Lexed(tuple(lines), self.escape, tuple(self.warnings), self.check, tuple(self.empty))
 
     def _directives(self) -> None:
         seen: set[str] = set()
@@ -112,11 +124,17 @@ class _Lexer:
                 hint="remove the `# syntax=` line or use docker/dockerfile:1",
             )
         elif name == "check":
-            self._check(value, number)
+            self._set_check(value, number)
 
-    def _check(self, value: str, number: int) -> None:
+    def _set_check(self, value: str, number: int) -> None:
         for part in value.split(";"):
-            if part.partition("=")[0].strip() not in ("skip", "error", "experimental"):
+            key, _, words = (word.strip() for word in part.partition("="))
+            if key == "skip":
+                skip = frozenset(word.strip().lower() for word in words.split(","))
+                self.check = self.check._replace(skip=skip)
+            elif key == "error":
+                self.check = self.check._replace(error=words.lower() in ("true", "1"))
+            elif key != "experimental":
                 self.warnings.append(f"line {number}: unknown check option {part.strip()[:80]!r}")
 
     def _logical_line(self) -> Line | None:
@@ -140,9 +158,7 @@ class _Lexer:
             if size > MAX_LINE_BYTES:
                 raise at_line(f"line greater than max allowed size of {MAX_LINE_BYTES}", first)
         if empty:
-            self.warnings.append(
-                f"line {first}: empty continuation line found: it will become an error in docker"
-            )
+            self.empty.append(first)
         joined = "".join(parts)
         if not joined.strip():
             return None

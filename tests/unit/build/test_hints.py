@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from onggi.build.hints import env_warnings, failed_command_hint, secret_warnings
+from onggi.build.hints import env_warnings, failed_command_hint
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,3 @@ def test_no_names() -> None:
     )
     assert hint is not None
     assert "-v /etc/pip.conf:/etc/pip.conf:ro" in hint
-
-
-@pytest.mark.sec("D8")
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("DB_PASSWORD", True), ("API_TOKEN", True), ("secret", True), ("AWS_SECRET_KEY", True),
-        ("PUBLIC_KEY", False), ("KEYBOARD", False), ("AUTHOR", False), ("PATH", False),
-    ],
-)  # fmt: skip
-def test_secrets_in_arg_and_env(name: str, told: bool) -> None:
-    assert bool(secret_warnings("ARG", [name], 2)) is told

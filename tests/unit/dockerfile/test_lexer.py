@@ -26,7 +26,7 @@ def test_a_hash_later_in_a_line_is_text() -> None:
 def test_an_empty_continuation_line_is_a_warning() -> None:
     lexed = lex(b"RUN a \\\n\n b\n")
     assert lexed.lines[0].text == "RUN a  b"
-    assert "empty continuation line" in lexed.warnings[0]
+    assert lexed.empty_continuations == (1,)
 
 
 def test_a_doubled_escape_does_not_continue() -> None:

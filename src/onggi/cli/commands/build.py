@@ -4,9 +4,10 @@ import os
 import sys
 
 from ...build.export import STDOUT
-from ...build.service import BuildOptions, build
+from ...build.service import BuildOptions, build, check
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
+from ...progress import ignore
 from ...spec.container import HostOptions, Resources
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
@@ -29,6 +30,8 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     options = build_options(session, values, arguments[0])
     if values.text("iidfile"):
         remove_old(values.text("iidfile"))
+    if values.on("check") or values.text("call") == "check":
+        return run_check(session, options)
     to_stdout = any(output.destination == STDOUT for output in options.outputs)
     if to_stdout and sys.stdout.isatty():
         raise refusal(
@@ -59,6 +62,26 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         path = values.text("metadata-file")
         buildoutput.write_metadata(path, result.image_id, result.tags, manifest)
     return 0
+
+
+def run_check(session: Session, options: BuildOptions) -> int:
+    """--check: docker's report, and 1 when a rule has something to say."""
+    try:
+        made = check(session.engine, options, ignore)
+    except OnggiError as error:
+        raise client_side(error) from error
+    for finding in made.findings:
+        session.out.line(f"WARNING: {finding.rule}")
+        session.out.line(finding.message)
+        session.out.line(f"  line {finding.line} | {' '.join(finding.text.split())}")
+        session.out.line("")
+    count = len(made.findings)
+    if not count:
+        session.out.line("Check complete, no warnings found.")
+        return 0
+    words = "1 warning has" if count == 1 else f"{count} warnings have"
+    session.out.line(f"Check complete, {words} been found!")
+    return 1
 
 
 def build_options(session: Session, values: Values, context: str) -> BuildOptions:
@@ -236,6 +259,9 @@ BUILD = Command(
       --cpuset-mems string       MEMs in which to allow execution (0-3, 0,1)
       --explain                  Say for each step whether and why it was done again, and
                                  what it cost
+      --call string              Set method for evaluating build ("check", "build") (default
+                                 "build")
+      --check                    Shorthand for "--call=check" (default false)
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
       --iidfile string           Write the image ID to the file
@@ -267,8 +293,8 @@ BUILD = Command(
       --ulimit ulimit            Ulimit options (default [])
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "annotation:list attest:list builder:string cache-from:strings cache-to:list call:string "
-        "check compress isolation:string provenance:string sbom:string security-opt:strings squash",
+        "annotation:list attest:list builder:string cache-from:strings cache-to:list "
+        "compress isolation:string provenance:string sbom:string security-opt:strings squash",
     ),
     least=1,
     most=1,

@@ -1,0 +1,184 @@
+"""BuildKit's lint rules, with its names and words: what is legal and probably wrong. Pure."""
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from ..dockerfile import instructions as df
+from ..dockerfile.lexer import Check
+from ..dockerfile.parser import Source
+from ..dockerfile.spelling import nearest
+
+RULES = (
+    "StageNameCasing FromAsCasing NoEmptyContinuation ConsistentInstructionCasing "
+    "ReservedStageName JSONArgsRecommended MaintainerDeprecated UndefinedArgInFrom "
+    "WorkdirRelativePath UndefinedVar MultipleInstructionsDisallowed LegacyKeyValueFormat "
+    "RedundantTargetPlatform SecretsUsedInArgOrEnv InvalidDefaultArgInFrom "
+    "FromPlatformFlagConstDisallowed ExposeProtoCasing ExposeInvalidFormat"
+).split()
+_RESERVED = ("context", "scratch")
+_PLATFORM_NAMES = ("TARGETPLATFORM",)
+_VARIABLE = re.compile(r"\\.|\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
+_SECRET = re.compile(
+    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
+    re.ASCII | re.IGNORECASE,
+)
+_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.ASCII | re.IGNORECASE)
+
+
+class Finding(NamedTuple):
+    rule: str
+    message: str
+    line: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.message} (line {self.line})"
+
+
+def kept(findings: Iterable[Finding], check: Check) -> tuple[Finding, ...]:
+    """Those that the file's `# check=` directive does not skip, each once, by line."""
+    if "all" in check.skip:
+        return ()
+    unique = dict.fromkeys(f for f in findings if f.rule.lower() not in check.skip)
+    return tuple(sorted(unique, key=lambda finding: finding.line))
+
+
+def lint(file: df.Dockerfile) -> Iterator[Finding]:
+    """What the text alone shows."""
+    for line in file.empty_continuations:
+        yield Finding("NoEmptyContinuation", "Empty continuation line", line)
+    yield from _casing(file)
+    for stage in file.stages:
+        yield from _from(file, stage.base)
+        yield from _once(stage)
+        for item in stage.instructions:
+            yield from _instruction(item)
+
+
+def _casing(file: df.Dockerfile) -> Iterator[Finding]:
+    places = [item.at for item in file.arguments]
+    for stage in file.stages:
+        places += [stage.base.at, *(item.at for item in stage.instructions)]
+    words = [at.text.split(maxsplit=1)[0] for at in places]
+    upper = sum(word.isupper() for word in words)
+    lower = sum(word.islower() for word in words)
+    majority = "uppercase" if upper >= lower else "lowercase"
+    for word, at in zip(words, places, strict=True):
+        fits = word.isupper() if majority == "uppercase" else word.islower()
+        if not fits:
+            message = f"Command '{word}' should match the case of the command majority ({majority})"
+            yield Finding("ConsistentInstructionCasing", message, at.line, at.text)
+
+
+def _from(file: df.Dockerfile, base: df.From) -> Iterator[Finding]:
+    at = base.at
+    words = at.text.split()
+    if base.name:
+        name, word = words[-1], words[-2]
+        if name != name.lower():
+            yield _at("StageNameCasing", f"Stage name '{name}' should be lowercase", at)
+        if word.isupper() != words[0].isupper():
+            message = f"'{word}' and '{words[0]}' keywords' casing do not match"
+            yield _at("FromAsCasing", message, at)
+        if base.name in _RESERVED:
+            message = f'Stage name should not use the same name as reserved stage "{base.name}"'
+            yield _at("ReservedStageName", message, at)
+    declared = {name: default for arg in file.arguments for name, default in arg.pairs}
+    for name in references(base.image):
+        if name not in declared and not name.startswith(("TARGET", "BUILD")):
+            guess = nearest(name, declared)
+            more = f" (did you mean {guess}?)" if guess else ""
+            message = f"FROM argument '{name}' is not declared{more}"
+            yield _at("UndefinedArgInFrom", message, at)
+        elif declared.get(name, "") is None and base.image in (f"${name}", f"${{{name}}}"):
+            value = (
+                f"Default value for ARG {base.image} results in empty or invalid base image name"
+            )
+            yield _at("InvalidDefaultArgInFrom", value, at)
+    if base.platform:
+        used = references(base.platform)
+        if not used:
+            message = f'FROM --platform flag should not use constant value "{base.platform}"'
+            yield _at("FromPlatformFlagConstDisallowed", message, at)
+        elif used == ["TARGETPLATFORM"]:
+            message = f"Setting platform to predefined {base.platform} in FROM is redundant as "
+            message += "this is the default behavior"
+            yield _at("RedundantTargetPlatform", message, at)
+
+
+def _once(stage: df.Stage) -> Iterator[Finding]:
+    """CMD, ENTRYPOINT and HEALTHCHECK count once a stage: all but the last are told."""
+    seen: dict[str, list[Source]] = {}
+    for item in stage.instructions:
+        if isinstance(item, df.Command) and item.keyword != "SHELL":
+            seen.setdefault(item.keyword, []).append(item.at)
+        elif isinstance(item, df.Health):
+            seen.setdefault("HEALTHCHECK", []).append(item.at)
+    for keyword, places in seen.items():
+        for at in places[:-1]:
+            yield _at(
+                "MultipleInstructionsDisallowed",
+                f"Multiple {keyword} instructions should not be used in the same stage because "
+                "only the last one will be used",
+                at,
+            )
+
+
+def _instruction(item: df.Instruction) -> Iterator[Finding]:
+    at = item.at
+    if isinstance(item, df.Command) and item.shell and item.keyword in ("CMD", "ENTRYPOINT"):
+        message = f"JSON arguments recommended for {item.keyword} to prevent unintended behavior "
+        yield _at("JSONArgsRecommended", message + "related to OS signals", at)
+    if isinstance(item, df.Value) and item.keyword == "MAINTAINER":
+        message = "Maintainer instruction is deprecated in favor of using label"
+        yield _at("MaintainerDeprecated", message, at)
+    if isinstance(item, (df.Env, df.Label)) and item.legacy:
+        word = "ENV" if isinstance(item, df.Env) else "LABEL"
+        message = f'"{word} key=value" should be used instead of legacy "{word} key value" format'
+        yield _at("LegacyKeyValueFormat", message, at)
+    if isinstance(item, (df.Env, df.Arg)):
+        word = "ENV" if isinstance(item, df.Env) else "ARG"
+        for name, _ in item.pairs:
+            if _SECRET.search(name) and not _PUBLIC.search(name):
+                message = f'Do not use ARG or ENV instructions for sensitive data ({word} "{name}")'
+                yield _at("SecretsUsedInArgOrEnv", message, at)
+    if isinstance(item, df.Values) and item.keyword == "EXPOSE":
+        yield from _expose(item)
+
+
+def _expose(item: df.Values) -> Iterator[Finding]:
+    for value in item.values:
+        port, slash, protocol = value.partition("/")
+        if slash and protocol != protocol.lower():
+            message = f"Defined protocol '{protocol}' in EXPOSE instruction should be lowercase"
+            yield _at("ExposeProtoCasing", message, item.at)
+        if ":" in port:
+            message = "EXPOSE instruction should not define an IP address or host-port mapping, "
+            yield _at("ExposeInvalidFormat", f"{message}found '{value}'", item.at)
+
+
+def relative_workdir(path: str, before: str, at: Source) -> Iterator[Finding]:
+    """WORKDIR with a relative path in a stage that has not set an absolute one."""
+    if not posixpath.isabs(path) and not before:
+        message = f'Relative workdir "{path}" can have unexpected results if the base image changes'
+        yield _at("WorkdirRelativePath", message, at)
+
+
+def undefined(text: str, variables: Mapping[str, str], at: Source) -> Iterator[Finding]:
+    """Plain uses of variables that are nowhere set."""
+    for name in references(text):
+        if name not in variables:
+            guess = nearest(name, variables)
+            more = f" (did you mean ${guess}?)" if guess else ""
+            yield _at("UndefinedVar", f"Usage of undefined variable '${name}'{more}", at)
+
+
+def references(text: str) -> list[str]:
+    """Names used as $x or ${x}; those with a default after them are meant to be missing."""
+    return [a or b for a, b in _VARIABLE.findall(text) if a or b]
+
+
+def _at(rule: str, message: str, at: Source) -> Finding:
+    return Finding(rule, message, at.line, at.text)
