@@ -110,3 +110,25 @@ def test_limits_of_a_step(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     assert run(onggi, "cat", "/n") == "123"
     eater = context(tmp_path / "e", f"FROM {busybox}\nRUN tail /dev/zero\n")
     assert "OOM-killed" in fails(onggi, eater, "-m", "16m")
+
+
+def test_progress_as_json(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    top = context(tmp_path / "c", f"FROM {busybox}\nRUN {UNIQUE} > /u; echo said\n")
+    done = onggi("build", "--progress", "rawjson", str(top))
+    records = [json.loads(line) for line in done.stderr.splitlines()]
+    vertices = [v for r in records for v in r.get("vertexes", ())]
+    assert next(v["name"] for v in vertices if "completed" not in v) == f"[1/2] FROM {busybox}"
+    assert sum("completed" in v for v in vertices) == 2
+    (log,) = [log for r in records for log in r.get("logs", ())]
+    assert log["data"] == "c2FpZAo=" and log["vertex"] == vertices[-1]["digest"]
+    (top / "Dockerfile").write_text(f"FROM {busybox}\nRUN exit 3\n")
+    failed = onggi("build", "--progress", "rawjson", str(top), code=1)
+    assert '"error": "failed"' in failed.stderr
+
+
+def test_a_quiet_build_that_fails_tells_the_end_of_its_output(
+    onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    text = f"FROM {busybox}\nRUN yes | head -c 20000000; echo the end; exit 1\n"
+    error = fails(onggi, context(tmp_path / "c", text), "-q")
+    assert "the end" in error and len(error) < 6_000_000

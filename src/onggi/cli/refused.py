@@ -22,6 +22,7 @@ COMMANDS = {
 }
 
 FLAGS = {
+    "squash": "BuildKit has none either: build in stages and COPY --from the result",
     "isolation": _WINDOWS,
     "kernel-memory": "Linux has no limit of its own for kernel memory since 5.16: -m counts it",
 }

@@ -8,6 +8,8 @@ from ..spec.reference import parse_reference
 from .bars import reporter
 from .session import Session
 
+MAX_KEPT_BYTES = 4 << 20  # of the output of a quiet build
+
 
 class StepLines:
     """A callback for `build`. Pulls of base images are drawn by `bars`; with `quiet` only the
@@ -18,6 +20,7 @@ class StepLines:
         self._quiet = quiet or mode == "quiet"
         self._bars: Report = reporter(session, session.out, plain=mode == "plain")
         self._kept: list[StepOutput] = []
+        self._kept_bytes = 0
         self._running: dict[int, bytes] = {}  # steps at work: the begun line of their output
         self._at_line_start = True
         self._began = time.monotonic()
@@ -35,6 +38,7 @@ class StepLines:
         if self._quiet:
             if isinstance(event, StepFinished):
                 self._kept = [kept for kept in self._kept if kept.number != event.number]
+                self._kept_bytes = sum(len(kept.data) for kept in self._kept)
             return
         self._end_line()
         match event:
@@ -52,6 +56,9 @@ class StepLines:
     def _output(self, event: StepOutput) -> None:
         if self._quiet:
             self._kept.append(event)
+            self._kept_bytes += len(event.data)
+            while self._kept_bytes > MAX_KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.pop(0).data)
             return
         stream = self._session.err if event.stream == 2 else self._session.out
         data = event.data

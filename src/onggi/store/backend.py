@@ -51,7 +51,7 @@ class Backend:
                     kind = candidate
                     break
         make_directory(self._run)
-        temporary = f"{self._path}.{os.getpid()}"
+        temporary = f"{self._path}.{os.getpid()}.{os.urandom(4).hex()}"  # threads may race
         with open(temporary, "w", encoding="ascii") as file:
             file.write(f"{kind}\n")
         os.rename(temporary, self._path)

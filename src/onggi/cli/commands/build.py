@@ -15,6 +15,7 @@ from ...units import parse_size
 from .. import buildloans, buildoutput, environment, limits, mounts, waterfall
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
+from ..rawjson import RawJson
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
@@ -38,7 +39,11 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
             "refusing to write a tar to the terminal", "redirect it, or name a file: -o FILE"
         )
     quiet = values.on("quiet") or to_stdout
-    lines = StepLines(session, quiet=quiet, mode=values.text("progress"))
+    lines: StepLines | RawJson
+    if values.text("progress") == "rawjson":
+        lines = RawJson(session)
+    else:
+        lines = StepLines(session, quiet=quiet, mode=values.text("progress"))
     try:
         result = build(session.engine, options, lines)
     except OnggiError as error:
