@@ -18,7 +18,6 @@ RULES = (
     "FromPlatformFlagConstDisallowed ExposeProtoCasing ExposeInvalidFormat"
 ).split()
 _RESERVED = ("context", "scratch")
-_PLATFORM_NAMES = ("TARGETPLATFORM",)
 _VARIABLE = re.compile(r"\\.|\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
