@@ -119,6 +119,23 @@ def test_a_signal_that_asks_for_no_end_keeps_the_policy(onggi: Onggi, busybox: s
     onggi.until("1", "inspect", "-f", "{{.RestartCount}}", "box")
 
 
+def test_a_run_that_cannot_start_gives_its_ports_back(
+    onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "data"
+    source.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    onggi("run", "-d", "--name", "box", "--restart", "always", "-p", f"{port}:80",
+          "-v", f"{source}:/data", busybox, "sleep", "0.5")  # fmt: skip
+    source.rmdir()
+    onggi.until("4", "inspect", "-f", "{{.RestartCount}}", "box")
+    error = state(onggi, "box")["Error"]
+    assert str(source) in error and "already in use" not in error
+    source.mkdir()
+    onggi.until("running", "inspect", "-f", "{{.State.Status}}", "box")
+
+
 def test_restart_runs_anew_also_what_removes_itself(onggi: Onggi, busybox: str) -> None:
     onggi("run", "-d", "--rm", "--name", "box", busybox, "sleep", "600")
     before = state(onggi, "box")["Pid"]

@@ -17,7 +17,7 @@ from ..linux import capability, process
 from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
-from ..network import bridge
+from ..network import bridge, ports
 from ..runtime import init
 from ..runtime.child import Started
 from ..runtime.plan import InitPlan
@@ -131,8 +131,8 @@ class Run:
             from . import foreign
 
             foreign.end(self._services.paths, self.container)
-        for fd in self._connection.held if self._connection else ():
-            os.close(fd)
+        if self._connection:
+            ports.release(self._connection.held)
 
     def tell_end(self) -> None:
         """The events of what a container leaves when it ends."""
@@ -204,9 +204,10 @@ class Run:
             return
         wiring = self._services.wiring
         name = self.container.name
-        ports = wanted_ports(config)
         mac = config.options.host.mac_address
-        self._connection = wiring.connect(self.container.id, name, mode, ports, mac)
+        wanted = wanted_ports(config)
+        self._connection = wiring.connect(self.container.id, name, mode, wanted, mac)
+        self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
         self._undo.callback(wiring.disconnect, self.container.id)
 
     def _prepare(self, pid: int) -> None:

@@ -69,8 +69,7 @@ class Wiring:
                 bridge.ensure_bridge(network)
                 self._apply_rules(self._used())
             except BaseException:
-                for fd in held:
-                    os.close(fd)
+                ports.release(held)
                 self._store.networks.release(container_id)
                 self._take_down_unused()
                 raise
@@ -132,7 +131,10 @@ class Wiring:
         for endpoint in self._store.networks.endpoints():
             for port in endpoint.ports:
                 if (port.host_port, port.protocol) in numbers:
-                    holder = self._store.containers.get(endpoint.container_id)
+                    try:
+                        holder = self._store.containers.get(endpoint.container_id)
+                    except NotFound:
+                        continue  # it has just been removed
                     return f"port {port.host_port} is published by the container {holder.name}"
         return None
 
