@@ -60,9 +60,13 @@ def supervise(
         loop.serve(client, select.POLLIN)  # its HELLO came before the process: it misses no byte
     loop.run()
     code = exit_code(task.pidfd)
-    if log is not None:
-        log.close()
-    loop.say_goodbye(f"{code} {on_exit(code)}".rstrip())
+    end = str(code)
+    try:
+        if log is not None:
+            log.close()
+        end = f"{code} {on_exit(code)}".rstrip()
+    finally:
+        loop.say_goodbye(end)  # whatever fails behind the end: who waits learns the code
     return code
 
 

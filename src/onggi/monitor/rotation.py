@@ -34,11 +34,12 @@ class RotatedFile:
     def append(self, data: bytes) -> None:
         """Whole records: a rotation follows them, it never cuts them."""
         view = memoryview(data)
-        while view:
-            try:
+        try:
+            while view:
                 view = view[os.write(self._fd, view) :]
-            except OSError:
-                break  # a full disk loses log lines, never the container
+        except OSError:  # a full disk loses log lines, never the container, and tears none
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - (len(data) - len(view)))
+            return
         self._size += len(data)
         if 0 < self._max_bytes <= self._size:
             self._rotate()
@@ -53,12 +54,17 @@ class RotatedFile:
 
     def _rotate(self) -> None:
         self._await_compression()
+        try:
+            if self._max_files <= 1:
+                _unlink(self._path)
+            for number in range(self._max_files - 1, 0, -1):
+                self._shift(number)
+            fresh = self._open()
+        except OSError:
+            self._size = 0  # the open file goes on, and is rotated when so much more has come
+            return
         os.close(self._fd)
-        if self._max_files <= 1:
-            os.unlink(self._path)
-        for number in range(self._max_files - 1, 0, -1):
-            self._shift(number)
-        self._fd = self._open()
+        self._fd = fresh
         self._size = os.fstat(self._fd).st_size
         if self._compress and self._max_files > 1:
             self._start_compression(f"{self._path}.1")

@@ -4,6 +4,8 @@ import errno
 import gzip
 import json
 import os
+import resource
+import signal
 import socket
 import struct
 import time
@@ -362,3 +364,37 @@ def test_a_refused_connection_is_said() -> None:
     with pytest.raises(OSError) as caught:
         remotelog.internet_connector("127.0.0.1", port, socket.SOCK_STREAM)()
     assert caught.value.errno == errno.ECONNREFUSED
+
+
+def test_a_log_that_somebody_deleted_begins_anew(tmp_path: Path) -> None:
+    log = RotatedFile(str(tmp_path / "log"), 10, 1)
+    (tmp_path / "log").unlink()
+    log.append(b"0123456789\n")
+    log.append(b"next\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"next\n"
+
+
+def test_a_rotation_that_fails_keeps_the_file(tmp_path: Path) -> None:
+    log = RotatedFile(str(tmp_path / "log"), 10, 2)
+    (tmp_path / "log.1").mkdir()  # nothing can take its place
+    log.append(b"0123456789\n")
+    log.append(b"next\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"0123456789\nnext\n"
+
+
+def test_a_full_disk_tears_no_record(tmp_path: Path) -> None:
+    log = RotatedFile(str(tmp_path / "log"), 0, 1)
+    log.append(b"first\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        log.append(b"does not fit\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    log.append(b"last\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"first\nlast\n"

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from onggi.linux import process
 from onggi.monitor.attach import INPUT, OUTPUT, Attachment, connect, listen
 from onggi.monitor.log import LogWriter
@@ -218,3 +220,19 @@ def test_long_lines_are_cut_between_characters(tmp_path: Path) -> None:
     logs = [json.loads(line)["log"] for line in path.read_text().splitlines()]
     assert "".join(logs) == "x" + "é" * 20000 + "\n"
     assert len(logs) == 3
+
+
+def test_the_end_is_told_though_what_follows_it_fails() -> None:
+    mine, theirs = socket.socketpair()
+    attachment = Attachment(mine, OUTPUT)
+
+    def fails(code: int) -> str:
+        raise OSError("the network cannot be taken down")
+
+    task = started("exit 3")
+    with pytest.raises(OSError, match="taken down"):
+        supervise(task, first_client=theirs, on_exit=fails)
+    os.close(task.pidfd)
+    assert list(attachment.frames()) == []
+    assert attachment.exit_code == 3
+    attachment.close()
