@@ -33,13 +33,26 @@ def signal_number(text: str) -> int:
             return number
     else:
         name = name.removeprefix("SIG")
-        base, plus, offset = name.partition("+")
-        if base == "RTMIN" and (not plus or offset.isdigit()):
-            return int(signals.SIGRTMIN) + int(offset or 0)
+        real_time = _real_time(name)
+        if real_time:
+            return real_time
         found = getattr(signals, f"SIG{name}", None)
         if isinstance(found, signals.Signals):
             return int(found)
     raise InvalidInput(f"invalid signal: {text}")
+
+
+def _real_time(name: str) -> int:
+    """Of RTMIN, RTMIN+n, RTMAX and RTMAX-n; 0 for what is none of them."""
+    for base, number, sign in (("RTMIN", signals.SIGRTMIN, 1), ("RTMAX", signals.SIGRTMAX, -1)):
+        rest = name.removeprefix(base)
+        if rest == name or (rest and rest[0] != ("+" if sign > 0 else "-")):
+            continue
+        digits = rest[1:] or ("" if rest else "0")
+        if digits.isascii() and digits.isdigit() and len(digits) < 3:
+            found = int(number) + sign * int(digits)
+            return found if signals.SIGRTMIN <= found <= signals.SIGRTMAX else 0
+    return 0
 
 
 class Control:
@@ -144,9 +157,10 @@ class Control:
     def pause(self, container: Container) -> None:
         lifecycle.require(container, Event.PAUSE)
         cgroup_of(container).freeze()
-        self._store.containers.change_state(
-            container.id, lambda state: state._replace(status="paused")
-        )
+        pid = container.state.pid
+        state = self._store.containers.change_state(container.id, lambda now: as_paused(now, pid))
+        if state.status != "paused":
+            raise Conflict(f"Container {container.id} is not running")
         self._events.container(container, "pause")
 
     def unpause(self, container: Container) -> None:
@@ -205,6 +219,13 @@ class Control:
         table = _ps(container, ps_args)
         self._events.container(container, "top")
         return table
+
+
+def as_paused(state: ContainerState, pid: int) -> ContainerState:
+    """Only the run that was frozen: it may have ended meanwhile, and its end stays recorded."""
+    if state.status != "running" or state.pid != pid:
+        return state
+    return state._replace(status="paused")
 
 
 def _require_end(container: Container, pidfd: int) -> None:
@@ -272,7 +293,7 @@ def _ps(container: Container, ps_args: Sequence[str]) -> Table:
         said = output.stderr.decode(errors="replace").strip().splitlines()
         raise OnggiError(f"ps: {said[0] if said else 'failed'}")
     lines = output.stdout.decode(errors="replace").splitlines()
-    titles = lines[0].split()
+    titles = lines[0].split() if lines else []
     if "PID" not in titles:
         raise InvalidInput("Couldn't find PID field in ps output")
     column = titles.index("PID")
