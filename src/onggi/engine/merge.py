@@ -4,7 +4,7 @@ The rules are docker's (moby daemon/create.go and container/env.go): the user's 
 image's command; environment variables merge by name; labels, ports and volumes add up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..errors import InvalidInput
 from ..spec.container import ContainerConfig, ContainerOptions, Process
@@ -80,7 +80,7 @@ def merge(
         stop_signal=options.stop_signal or config.stop_signal or "SIGTERM",
         mounts=mounts,
         labels={**config.labels, **options.labels},
-        exposed_ports=tuple(sorted({*config.exposed_ports, *exposed(options)})),
+        exposed_ports=tuple(sorted(set(image_ports(config.exposed_ports)) | exposed(options))),
         health=health.merge(options.health, config.healthcheck),
         shell=config.shell,
     )
@@ -136,6 +136,17 @@ def environment(
         else:
             merged.pop(name, None)  # `-e NAME` without a value on the host removes it
     return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+def image_ports(texts: Iterable[str]) -> Iterator[str]:
+    """An image's ports, one by one: it may name "8000-8010" or leave the protocol out. What is no
+    port is nobody's."""
+    for text in texts:
+        numbers, _, protocol = text.partition("/")
+        first, _, last = numbers.partition("-")
+        if all(n.isascii() and n.isdigit() and len(n) < 6 for n in (first, last or first)):
+            for number in range(int(first), min(int(last or first), 65535) + 1):
+                yield f"{number}/{protocol or 'tcp'}"
 
 
 def exposed(options: ContainerOptions) -> set[str]:

@@ -101,3 +101,12 @@ def test_two_mounts_on_one_target() -> None:
 def test_bad_names(name: str) -> None:
     with pytest.raises(InvalidInput, match="Invalid container name"):
         merge.check_name(name)
+
+
+def test_ports_of_an_image_are_made_plain() -> None:
+    """What an image says is anybody's: `ps` and -P must live with it."""
+    odd = CONFIG._replace(
+        exposed_ports=("80", "8000-8002/tcp", "53/udp", "http/tcp", "70000/tcp", "²/tcp", "9-/tcp")
+    )
+    config = merged(IMAGE._replace(config=odd))
+    assert config.exposed_ports == ("53/udp", "80/tcp", "8000/tcp", "8001/tcp", "8002/tcp", "9/tcp")
