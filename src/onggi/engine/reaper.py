@@ -47,9 +47,13 @@ class Reaper:
         )
 
     def _bury(self, container: Container) -> Container:
+        found_dead = False
+
         def change(stored: ContainerState) -> ContainerState:
-            if stored.status not in ACTIVE or stored.pid != container.state.pid:
-                return stored  # its monitor was faster after all, or it runs anew
+            nonlocal found_dead
+            found_dead = stored.status in ACTIVE and stored.pid == container.state.pid
+            if not found_dead:
+                return stored  # its monitor or another command was faster, or it runs anew
             return stored._replace(
                 status="exited",
                 pid=0,
@@ -65,7 +69,7 @@ class Reaper:
         except Unavailable:  # a full disk: shown as it is, recorded when there is room
             return container._replace(state=change(container.state))
         buried = container._replace(state=state)
-        if state.status not in ACTIVE:
+        if found_dead:
             self._events.container(buried, "die", exitCode=str(LOST), execDuration="0")
             self.clean(buried)
         return buried
