@@ -28,16 +28,16 @@ class Launcher:
         """Raises NotModified when it runs already, Conflict when it is paused, and what keeps it
         from starting."""
         services = self._services
-        with services.paths.locked(container.id):
+        with services.paths.locked(container.id) as lock:
             container = services.find(container.id)
             if container.state.status in ("running", "restarting"):
                 raise NotModified(f"container {container.id} is already running")
             lifecycle.require(container, lifecycle.Event.START)
             self._forget_last_run(container)
             services.store.close()
-            keep = (*services.lent.fds, *((client.fileno(),) if client is not None else ()))
+            keep = (lock, *services.lent.fds, *((client.fileno(),) if client is not None else ()))
             crash_log = f"{services.paths.container(container.id)}/monitor.log"
-            watch = Watch(services, container, client)
+            watch = Watch(services, container, client, lock)
             try:
                 pid = detach.fork_monitor(watch.work, keep=keep, crash_log=crash_log)
             except OnggiError as error:

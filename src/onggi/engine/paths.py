@@ -49,15 +49,16 @@ class Paths(NamedTuple):
         _remove(f"{self.root}/containers", container_id)
 
     @contextmanager
-    def locked(self, container_id: str) -> Iterator[None]:
+    def locked(self, container_id: str) -> Iterator[int]:
         """Start, restart and removal of one container exclude each other. Whoever gets the lock
-        reads the row anew: the container may be gone."""
+        reads the row anew: the container may be gone. A child that keeps the descriptor keeps the
+        lock."""
         os.makedirs(f"{self.run}/locks", 0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(f"{self.run}/locks/{container_id}", flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
+            yield fd
         finally:
             if not os.path.isdir(self.container(container_id)):
                 self.forget_lock(container_id)  # it went while we waited

@@ -38,7 +38,12 @@ def policy_of(config: ContainerConfig) -> Policy:
 
 
 class Watch:
-    def __init__(self, services: Services, container: Container, client: socket | None) -> None:
+    def __init__(
+        self, services: Services, container: Container, client: socket | None, lock: int
+    ) -> None:
+        """`lock` is the container's, as its command holds it: ours too until the container runs,
+        for the command may be killed."""
+        self._lock = lock
         self._services = services
         self._container = container
         self._client = client
@@ -57,6 +62,7 @@ class Watch:
         except BaseException:
             paths.remove_running(id_)
             raise
+        os.close(self._lock)
         ready()
         detach.ignore_terminal_signals()
         while True:
