@@ -1,29 +1,30 @@
 """Processes that do the work of independent steps beside each other.
 
     builder ── fork ──> worker: the step, its container's monitor
-       └── poll <── pipe: events, then the result or a typed error
+       └── poll <── pipe: events, then the result or a typed error, each as [length u32][JSON]
 
 A RUN forks, which a process with threads must not: so workers are processes. Each has the builder's
 memory as it was, a database connection of its own, and dies with the builder.
 """
 
+import json
 import os
-import pickle
 import select
 import signal
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
-from .. import errors
 from ..engine import detach
 from ..errors import OnggiError
 from ..linux import process
-from ..progress import Event, Report
+from ..progress import Event, Report, StepOutput
+from ..spec import codec
 from .operate import Result
 
 _PIECE = 1 << 16
 _HEAD = 4
+_EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 Job = Callable[[Report], Result]
 
 
@@ -84,13 +85,13 @@ class Workers:
             for fd, _ in poll.poll():
                 for kind, value in self._messages(fd):
                     if kind == "event":
-                        report(value)
+                        report(_event(*value))
                         continue
                     poll.unregister(fd)
                     vertex = self._end(fd)
                     if kind == "error":
-                        raise _error(*value)
-                    done[vertex] = value
+                        raise detach.error_of(*value)
+                    done[vertex] = codec.decode(Result, value)
                     break
         return done
 
@@ -105,7 +106,8 @@ class Workers:
             end = _HEAD + int.from_bytes(held[:_HEAD], "little")
             if len(held) < end:
                 break
-            found.append(pickle.loads(bytes(held[_HEAD:end])))  # noqa: S301 - our own process
+            kind, value = json.loads(held[_HEAD:end])
+            found.append((kind, value))
             del held[:end]
         return found
 
@@ -117,17 +119,25 @@ class Workers:
         return self._vertices.pop(fd)
 
 
-def _error(name: str, message: str, hint: str | None) -> OnggiError:
-    kind = getattr(errors, name, OnggiError)
-    error: OnggiError = kind(message, hint=hint)
-    return error
+def _fields(event: Event) -> list[Any]:
+    """Its name and what it holds; output, which may be any bytes, as Latin-1."""
+    texts = [item.decode("latin-1") if isinstance(item, bytes) else item for item in event]
+    return [type(event).__name__, *texts]
+
+
+def _event(name: str, *fields: Any) -> Event:
+    if name == "StepOutput":
+        number, text, stream = fields
+        return StepOutput(number, text.encode("latin-1"), stream)
+    event: Event = _EVENTS[name](*fields)
+    return event
 
 
 def _serve(job: Job, writer: int) -> None:
     """The worker. Never returns."""
 
-    def send(kind: str, value: Event | Result | tuple[str, str, str | None]) -> None:
-        data = pickle.dumps((kind, value))
+    def send(kind: str, value: Any) -> None:
+        data = json.dumps([kind, value], ensure_ascii=False).encode("utf-8", "surrogatepass")
         data = len(data).to_bytes(_HEAD, "little") + data
         while data:
             data = data[os.write(writer, data) :]
@@ -140,7 +150,7 @@ def _serve(job: Job, writer: int) -> None:
         signal.signal(signal.SIGTERM, stop)
         process.set_parent_death_signal(signal.SIGKILL)
         detach.forget_all()
-        send("result", job(lambda event: send("event", event)))
+        send("result", codec.encode(job(lambda event: send("event", _fields(event)))))
     except OnggiError as error:
         send("error", (type(error).__name__, error.message, error.hint))
     except (KeyboardInterrupt, BrokenPipeError):

@@ -165,7 +165,11 @@ def _encode(error: OnggiError) -> bytes:
 def _error(answer: bytes) -> OnggiError:
     if not answer:
         return OnggiError("the container's monitor died before the container started")
-    name, message, hint = json.loads(answer)
+    return error_of(*json.loads(answer))
+
+
+def error_of(name: str, message: str, hint: str | None) -> OnggiError:
+    """The error of that class, as another process of ours raised it."""
     kind = getattr(errors, name, OnggiError)
     error: OnggiError = kind(message, hint=hint)
     return error
