@@ -301,13 +301,16 @@ def remove_group(path: str, deadline: float) -> None:
         try:
             os.rmdir(path)
             return
-        except FileNotFoundError:
-            return
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone, or below what can have no groups: it was never made
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.ENOTEMPTY) or time.monotonic() > deadline:
                 raise
-        with os.scandir(path) as entries:
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        try:
+            with os.scandir(path) as entries:
+                below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return  # somebody else was faster
         for child in below:
             remove_group(child, deadline)
         if not below:
