@@ -88,6 +88,13 @@ def test_through_pipes(onggi: Onggi, box: str) -> None:
         assert content.read() == b"two\n"
 
 
+def test_a_reader_that_leaves_is_no_missing_file(onggi: Onggi, box: str) -> None:
+    with onggi.popen("cp", f"{box}:/bin", "-") as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.close()
+        assert (command.wait(20), command.stderr.read()) == (141, "")
+
+
 def test_volumes_are_seen(onggi: Onggi, box: str, tmp_path: Path) -> None:
     onggi("cp", f"{box}:/vol/v", str(tmp_path / "v"))
     assert (tmp_path / "v").read_text() == "v\n"

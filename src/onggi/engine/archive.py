@@ -7,7 +7,7 @@ layers that only this process sees. Paths are resolved inside, by the kernel, ne
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from ..errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported
@@ -60,7 +60,7 @@ class Archive:
                 finally:
                     os.close(parent_fd)
             try:
-                return _described(root, fd, parent, last or "/")
+                return _described(fd, parent, last or "/")
             finally:
                 os.close(fd)
 
@@ -105,7 +105,7 @@ class Archive:
     def export(self, reference: str, write: Write) -> None:
         """The whole root filesystem, without volumes, as docker exports it."""
         container = self._find(reference)
-        with self._stopped_root(container, writable=False) as root:
+        with self._root(container) as root:
             tree.write_tar_of(root, "/", write, one_filesystem=True)
         self._events.container(container, "export")
 
@@ -117,25 +117,15 @@ class Archive:
         reached by their directories on the host."""
         if not path.startswith("/"):
             path = f"/{path}"
-        if container.state.status in ACTIVE:
-            root = _root_of(container)
-            try:
-                yield root, path
-            finally:
-                os.close(root)
-            return
         source, rest = self._volume(container, path)
-        if source:
+        if source and container.state.status not in ACTIVE:
             root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield root, rest
             finally:
                 os.close(root)
             return
-        with (
-            self._paths.locked(container.id),
-            self._stopped_root(container, writable=True) as root,
-        ):
+        with self._root(container) as root:
             yield root, path
 
     def _volume(self, container: Container, path: str) -> tuple[str, str]:
@@ -151,22 +141,26 @@ class Archive:
         return source, path[len(best) :] or "/"
 
     @contextmanager
-    def _stopped_root(self, container: Container, *, writable: bool) -> Iterator[int]:
+    def _root(self, container: Container) -> Iterator[int]:
+        """A running container's root as it sees it itself; a stopped one's, which cannot start
+        meanwhile: two mounts must not have the same upper directory."""
+        with ExitStack() as held:
+            if container.state.status not in ACTIVE:
+                held.enter_context(self._paths.locked(container.id))
+                container = self._find(container.id)
+            if container.state.status in ACTIVE:
+                held.close()  # it was started while we waited for the lock
+                root = _root_of(container)
+            else:
+                root = self._mounted(container)
+            held.callback(os.close, root)
+            yield root
+
+    def _mounted(self, container: Container) -> int:
         upper = self._paths.upper(container.id)
         work = f"{self._paths.container(container.id)}/work"
         lowers = initlayer.lowers(self._store, self._paths, layers_of(container))
-        if not writable and container.state.status in ACTIVE:
-            root = _root_of(container)  # the upper directory is in use by its own mount
-            try:
-                yield root
-            finally:
-                os.close(root)
-            return
-        root = mount.mount_overlay(RootFilesystem(lowers, upper, work))
-        try:
-            yield root
-        finally:
-            os.close(root)
+        return mount.mount_overlay(RootFilesystem(lowers, upper, work))
 
 
 def _root_of(container: Container) -> int:
@@ -195,6 +189,8 @@ def _named(container: Container, path: str) -> Iterator[None]:
     """Docker's words for what openat2 says about a path."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # of whoever reads our archive
     except FileNotFoundError as error:
         raise NotFound(f"Could not find the file {path} in container {container.name}") from error
     except NotADirectoryError as error:
@@ -203,7 +199,7 @@ def _named(container: Container, path: str) -> Iterator[None]:
         raise InvalidInput(f"{path} in container {container.name}: {error.strerror}") from error
 
 
-def _described(root: int, fd: int, parent: str, name: str) -> PathStat:
+def _described(fd: int, parent: str, name: str) -> PathStat:
     status = os.fstat(fd)
     target = ""
     if stat.S_ISLNK(status.st_mode):
