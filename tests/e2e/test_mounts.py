@@ -46,6 +46,8 @@ def test_a_part_of_a_volume(onggi: Onggi, busybox: str) -> None:
         for bad in ("link", "../..", "none"):
             done = onggi("run", "--rm", "--mount", mount + bad, busybox, "true", code=125)
             assert f"invalid volume-subpath '{bad}'" in done.stderr
+        onggi("run", "--mount", "type=volume,dst=/s,volume-subpath=none", busybox, code=125)
+        assert onggi.out("volume", "ls", "-q") == "vol", "nothing of it is left"
     finally:
         onggi("volume", "rm", "vol")
 

@@ -148,16 +148,24 @@ class Volumes:
                 request.propagation,
                 recursion=request.recursion,
             )
+        return self._volume_point(request, layers)
+
+    def _volume_point(self, request: MountRequest, layers: tuple[Digest, ...]) -> MountPoint:
         volume = self.create(request.source, request.labels)
         source = self.path(volume.name)
-        if not request.no_copy:
-            self._copy_up(source, request.target, layers)
-        if request.subpath:
-            os.close(open_subpath(source, request.subpath))
-        return MountPoint(
+        point = MountPoint(
             "volume", volume.name, source, request.target, request.read_only, "",
             subpath=request.subpath,
         )  # fmt: skip
+        try:
+            if not request.no_copy:
+                self._copy_up(source, request.target, layers)
+            if request.subpath:
+                os.close(open_subpath(source, request.subpath))
+        except BaseException:
+            self.remove_anonymous((point,))
+            raise
+        return point
 
     def _copy_up(self, source: str, target: str, layers: tuple[Digest, ...]) -> None:
         """Fill an empty volume with the image's files at `target`, owner and mode included."""
