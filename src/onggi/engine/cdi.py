@@ -157,8 +157,15 @@ def _edits(data: Mapping[str, Any], path: str) -> Edits:
         nodes=tuple(node for node, _ in nodes),
         rules=tuple(rule for _, rule in nodes),
         mounts=tuple(_mount(item, path) for item in _items(data, "mounts", path)),
-        groups=tuple(str(gid) for gid in data.get("additionalGids") or ()),
+        groups=_groups(data, path),
     )
+
+
+def _groups(data: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    gids = data.get("additionalGids") or []
+    if not isinstance(gids, list) or not all(isinstance(gid, int) for gid in gids):
+        raise CorruptData(f"{_FAILED}{path}: 'additionalGids' must be a list of numbers")
+    return tuple(map(str, gids))
 
 
 def _texts(data: Mapping[str, Any], key: str, path: str) -> list[str]:
@@ -166,6 +173,15 @@ def _texts(data: Mapping[str, Any], key: str, path: str) -> list[str]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise CorruptData(f"{_FAILED}{path}: {key!r} must be a list of texts")
     return texts
+
+
+def _number(item: Mapping[str, Any], key: str, path: str, default: int = 0) -> int:
+    value = item.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int):
+        raise CorruptData(f"{_FAILED}{path}: {key!r} must be a number")
+    return value
 
 
 def _node(item: Mapping[str, Any], path: str) -> tuple[Device, DeviceRule]:
@@ -184,11 +200,11 @@ def _node(item: Mapping[str, Any], path: str) -> tuple[Device, DeviceRule]:
     device = Device(
         target,
         "b" if kind == "b" else "c",
-        int(item["major"] if "major" in item else os.major(status.st_rdev) if status else 0),
-        int(item["minor"] if "minor" in item else os.minor(status.st_rdev) if status else 0),
-        int(item.get("fileMode") or (stat.S_IMODE(status.st_mode) if status else 0o666)),
-        int(item.get("uid") or 0),
-        int(item.get("gid") or 0),
+        _number(item, "major", path, os.major(status.st_rdev) if status else 0),
+        _number(item, "minor", path, os.minor(status.st_rdev) if status else 0),
+        _number(item, "fileMode", path) or (stat.S_IMODE(status.st_mode) if status else 0o666),
+        _number(item, "uid", path),
+        _number(item, "gid", path),
     )
     access = str(item.get("permissions") or "rwm")
     return device, DeviceRule(True, device.kind, device.major, device.minor, access)

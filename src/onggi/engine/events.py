@@ -66,8 +66,8 @@ class Events:
             fd = os.open(path, _APPEND, 0o600)
         try:
             if _try_lock(fd, fcntl.LOCK_SH) and _renamed(fd, path):
-                os.close(fd)  # another command rotated between our open and our lock
-                fd = os.open(path, _APPEND, 0o600)
+                stale, fd = fd, os.open(path, _APPEND, 0o600)
+                os.close(stale)  # another command rotated between our open and our lock
             os.write(fd, line)
             if os.fstat(fd).st_size >= MAX_BYTES:
                 self._rotate(fd, path)

@@ -34,7 +34,7 @@ def collect(store: Store, paths: Paths) -> None:
     parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in os.listdir(parent):
-            if name not in kept and "." not in name:
+            if name not in kept and not _is_being_made(name):
                 safefs.remove_tree(parent, name)
     finally:
         os.close(parent)
@@ -76,6 +76,12 @@ def _make(store: Store, paths: Paths, layers: tuple[Digest, ...], name: str) -> 
     finally:
         safefs.remove_tree(parent, fresh)
         os.close(parent)
+
+
+def _is_being_made(name: str) -> bool:
+    """Whether it is a draft (NAME.PID.NOISE) whose maker may still be at it."""
+    _, _, rest = name.partition(".")
+    return bool(rest) and os.path.exists(f"/proc/{rest.partition('.')[0]}")
 
 
 def _directory(paths: Paths) -> str:

@@ -90,7 +90,9 @@ def generations(path: str) -> list[Generation]:
         generation = _open(name, compressed=False)
         if generation is None and number:
             generation = _open(f"{name}.gz", compressed=True)
-        if generation is not None:
+        if generation is not None and found and generation.inode == found[-1].inode:
+            generation.close()  # a rotation came between: we have it under its name before
+        elif generation is not None:
             found.append(generation)
         elif number:
             break

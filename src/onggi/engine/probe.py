@@ -10,7 +10,7 @@ import select
 import signal
 import time
 
-from ..errors import NotFound, OnggiError
+from ..errors import NotFound, OnggiError, Unavailable
 from ..linux import capability, process
 from ..linux.cgroup import Cgroup
 from ..runtime import join
@@ -64,9 +64,11 @@ class Checks:
             wait_ns = health.wait_ns(current, self._wanted, self._age_ns())
             if _ends_within(ended, wait_ns / 1e9):
                 return
-            if self._is_paused():
-                continue
-            current = self._check(plan, cgroup)
+            try:
+                if not self._is_paused():
+                    current = self._check(plan, cgroup)
+            except Unavailable:
+                continue  # a full disk: this result is lost, the next may find room
 
     def _check(self, plan: JoinPlan, cgroup: Cgroup) -> Health | None:
         age_ns, id_ = self._age_ns(), os.urandom(32).hex()

@@ -107,6 +107,9 @@ def test_what_onggi_does_not_do_is_refused(
         '{"kind": "v.c/d", "devices": [{"name": "a", "containerEdits": [1]}]}',
         '{"kind": "v.c/d", "devices": [{"name": "a", "containerEdits": {"mounts": [{}]}}]}',
         '{"kind": "v.c/d", "devices": [{"name": "a", "containerEdits": {"deviceNodes": [{}]}}]}',
+        '{"kind": "v.c/d", "devices": [{"name": "a", "containerEdits": {"additionalGids": 5}}]}',
+        '{"kind": "v.c/d", "devices": [{"name": "a", "containerEdits": {"deviceNodes": '
+        '[{"path": "/dev/x", "type": "c", "major": "x", "minor": 1}]}}]}',
     ],
 )  # fmt: skip
 def test_broken_files_are_named(tmp_path: Path, bad: str) -> None:
