@@ -20,6 +20,7 @@ from ..spec.mount import RootFilesystem
 from ..spec.reference import Reference
 from ..store import diff as layer_diff
 from ..store.store import Store
+from ..units import format_rfc3339
 from . import initlayer, inspection
 from .cgroups import cgroup_of
 from .paths import Paths, file_bytes
@@ -76,9 +77,7 @@ def commit(store: Store, paths: Paths, container: Container, request: CommitRequ
         layer = store.layers.commit(paths.upper(container.id))
     base = parse_config(store.images.config_bytes(Digest(container.config.image_id)))
     config = dockerfile_changes.apply(_as_run(base, container), request.changes)
-    now = time.time_ns()
-    created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000))
-    stamp = f"{created}.{now % 1_000_000_000:09d}Z"
+    stamp = format_rfc3339(time.time_ns())
     entry = History(
         created=stamp,
         created_by=" ".join(container.config.process.args),

@@ -202,6 +202,29 @@ class Containers:
         """By id, unambiguous start of an id, or name, as it is now. Raises NotFound."""
         return self._reaper.observe(self._store.containers.get(reference))
 
+    def _filtered(
+        self, found: list[Container], chosen: Mapping[str, Sequence[str]]
+    ) -> list[Container]:
+        if not chosen:
+            return found
+        networks = self._networks.list() if "network" in chosen else ()
+        names_ = {network.id: network.name for network in networks}
+
+        def image_of(reference: str) -> Image | None:
+            try:
+                return self._images.get(reference)
+            except (NotFound, InvalidInput):
+                return None
+
+        def networks_of(container: Container) -> Sequence[str]:
+            mode = container.config.options.host.network_mode
+            ids = [e.network_id for e in self._networks.endpoints(container.id)]
+            return [mode, *(names_[id_] for id_ in ids if id_ in names_)]
+
+        return filters.select(
+            found, chosen, image_of=image_of, networks_of=networks_of, find=self.get
+        )
+
     def list(
         self, *, all: bool = False, filters: filters.Filters | None = None, limit: int = 0
     ) -> Sequence[Container]:
@@ -211,7 +234,7 @@ class Containers:
         found = [self._reaper.observe(c) for c in self._store.containers.list(all=everything)]
         if not everything:
             found = [c for c in found if c.state.status in ACTIVE]
-        found = _filtered(self, found, chosen)
+        found = self._filtered(found, chosen)
         return found[:limit] if limit > 0 else found
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
@@ -463,26 +486,3 @@ class Step:
             attachment.close()
         state = self._containers.wait(self.container.id)
         return StepResult(state.exit_code, self._upper, state.oom_killed)
-
-
-def _filtered(
-    containers: Containers, found: list[Container], chosen: Mapping[str, Sequence[str]]
-) -> list[Container]:
-    if not chosen:
-        return found
-    images, networks = containers._images, containers._networks
-
-    def image_of(reference: str) -> Image | None:
-        try:
-            return images.get(reference)
-        except (NotFound, InvalidInput):
-            return None
-
-    def networks_of(container: Container) -> list[str]:
-        names_ = {network.id: network.name for network in networks.list()}
-        mode = container.config.options.host.network_mode
-        return [mode] + [names_[e.network_id] for e in networks.endpoints(container.id)]
-
-    return filters.select(
-        found, chosen, image_of=image_of, networks_of=networks_of, find=containers.get
-    )

@@ -35,7 +35,7 @@ def check(filters: Filters) -> None:
                     raise InvalidInput(f"Unrecognised filter value for health: {value}")
         if key == "is-task" and not all(v in ("true", "1", "false", "0") for v in values):
             raise InvalidInput(f"invalid filter 'is-task=[{' '.join(values)}]'")
-        if key == "exited" and not all(v.lstrip("-").isascii() and v.isdigit() for v in values):
+        if key == "exited" and not all(v.isascii() and v.isdigit() for v in values):
             raise InvalidInput("invalid filter 'exited': want a number")
 
 
@@ -142,7 +142,7 @@ def _published(container: Container) -> list[str]:
 def _port_matches(ports: Sequence[str], wanted: str) -> bool:
     number, _, protocol = wanted.partition("/")
     low, _, high = number.partition("-")
-    if not (low.isascii() and low.isdigit() and (high or low).isdigit()):
+    if not all(n.isascii() and n.isdigit() for n in (low, high or low)):
         raise InvalidInput(f"invalid port filter {wanted!r}")
     for port in ports:
         have, _, have_protocol = port.partition("/")

@@ -255,14 +255,13 @@ class Images:
         """An image of one layer from the tar (perhaps compressed) that `read` gives."""
         from ..dockerfile.changes import apply
         from ..store.inflate import ARCHIVE_KINDS, inflate
+        from ..units import format_rfc3339
 
         target = parse_reference(reference) if reference else None
         if target is not None and target.digest is not None:
             raise InvalidInput("cannot import digest reference")
         layer = self._store.layers.ingest(inflate(_pieces(read), allow=ARCHIVE_KINDS))
-        now = time.time_ns()
-        created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9))
-        created += f".{now % 10**9:09d}Z"
+        created = format_rfc3339(time.time_ns())
         config = apply(
             ImageConfig(
                 platform=parse_platform(platform) if platform else host_platform(),

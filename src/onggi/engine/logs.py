@@ -14,6 +14,7 @@ from ..spec.container import Container
 from . import logdriver, logfiles
 from .logfiles import Format, Generation, LogEntry
 from .paths import Paths
+from .reaper import ACTIVE
 
 __all__ = ["LogEntry", "LogFilter", "Logs"]
 
@@ -55,7 +56,7 @@ class Logs:
 
 def _monitor_of(container: Container) -> int | None:
     state = container.state
-    if state.status not in ("running", "paused", "restarting"):
+    if state.status not in ACTIVE:
         return None
     return process.open_process(state.monitor_pid, state.monitor_start)
 

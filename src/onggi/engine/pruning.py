@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..units import parse_time
+from .filters import has_label
 
 
 class Chosen(NamedTuple):
@@ -17,8 +18,8 @@ class Chosen(NamedTuple):
     def admits(self, labels: Mapping[str, str], created_ns: int) -> bool:
         return (
             (not self.until_ns or created_ns < self.until_ns)
-            and all(_has(labels, wanted) for wanted in self.labels)
-            and not any(_has(labels, unwanted) for unwanted in self.not_labels)
+            and all(has_label(labels, wanted) for wanted in self.labels)
+            and not any(has_label(labels, unwanted) for unwanted in self.not_labels)
         )
 
 
@@ -36,8 +37,3 @@ def parse(filters: Mapping[str, Sequence[str]], now_ns: int, *, until: bool = Tr
     except ValueError as error:
         raise InvalidInput(str(error)) from error
     return Chosen(until_ns, tuple(filters.get("label", ())), tuple(filters.get("label!", ())))
-
-
-def _has(labels: Mapping[str, str], wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    return name in labels and (not equals or labels[name] == value)

@@ -56,6 +56,8 @@ def read_profile(path: str) -> str:
 
 def host_devices(directory: str = "/dev") -> tuple[Device, ...]:
     """Every device node of the host, for --privileged."""
+    from .devices import is_node, node
+
     found: list[Device] = []
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -64,16 +66,6 @@ def host_devices(directory: str = "/dev") -> tuple[Device, ...]:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 found.extend(host_devices(entry.path))
-            elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-                found.append(
-                    Device(
-                        entry.path,
-                        "c" if stat.S_ISCHR(status.st_mode) else "b",
-                        os.major(status.st_rdev),
-                        os.minor(status.st_rdev),
-                        stat.S_IMODE(status.st_mode),
-                        status.st_uid,
-                        status.st_gid,
-                    )
-                )
+            elif is_node(status):
+                found.append(node(entry.path, status))
     return tuple(found)

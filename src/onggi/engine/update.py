@@ -8,8 +8,7 @@ from ..store.store import Store
 from . import hostcheck, limits, restart
 from .cgroups import cgroup_of
 from .paths import Paths
-
-RUNNING = ("running", "paused", "restarting")
+from .reaper import ACTIVE
 
 
 def update(
@@ -38,7 +37,7 @@ def update(
             resources = limits.merge(host.resources, change)
             hostcheck.check_resources(resources, update=True)
             host = host._replace(resources=resources)
-            if container.state.status in RUNNING and change != Resources():
+            if container.state.status in ACTIVE and change != Resources():
                 warnings += cgroup_of(container).set(_effective(change, resources))
         except OSError as error:
             raise OnggiError(f"Cannot update container {container.id}: {error}") from error

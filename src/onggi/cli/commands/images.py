@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ...engine.filters import has_label
 from ...errors import InvalidInput, NotFound, OnggiError
 from ...spec.image import Image
 from ...spec.reference import Reference, parse_reference
@@ -79,7 +80,7 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Image]:
         wanted = text.lower() in ("true", "1")
         found = [image for image in found if (not image.tags) == wanted]
     for text in filters.get("label", ()):
-        found = [image for image in found if has_label(image, text)]
+        found = [image for image in found if has_label(image.config.labels, text)]
     for name in filters.get("before", ()):
         limit = engine.get(name).created_ns
         found = [image for image in found if image.created_ns < limit]
@@ -101,12 +102,6 @@ def until_ns(texts: list[str]) -> int:
         return min(parse_time(text, time.time_ns()) for text in texts)
     except ValueError as error:
         raise refusal(str(error)) from error
-
-
-def has_label(image: Image, text: str) -> bool:
-    name, equals, value = text.partition("=")
-    labels = image.config.labels
-    return name in labels and (not equals or labels[name] == value)
 
 
 def matching(image: Image, patterns: list[str]) -> Iterator[str]:

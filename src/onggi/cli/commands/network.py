@@ -1,5 +1,6 @@
 """`network ls`."""
 
+from ...engine.filters import has_label
 from ...errors import InvalidInput
 from ...spec.network import Network
 from ...units import format_local
@@ -56,15 +57,10 @@ def select(found: list[Network], filters: dict[str, list[str]]) -> list[Network]
                 builtin = {"bridge", "host", "none"}
                 found = [n for n in found if (n.name in builtin) == ("builtin" in texts)]
             case "label":
-                found = [n for n in found if all(labelled(n, text) for text in texts)]
+                found = [n for n in found if all(has_label(n.labels, text) for text in texts)]
             case _:
                 raise InvalidInput(f"invalid filter '{name}'")
     return sorted(found, key=lambda network: network.name)
-
-
-def labelled(network: Network, text: str) -> bool:
-    name, equals, value = text.partition("=")
-    return name in network.labels and (not equals or network.labels[name] == value)
 
 
 LS = Command(

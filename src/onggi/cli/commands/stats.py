@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...engine import stats as measure
+from ...engine.reaper import ACTIVE
 from ...engine.stats import Sample
 from ...errors import NotFound
 from ...spec.container import Container
@@ -23,7 +24,6 @@ HEADERS = {
 }  # fmt: skip
 INTERVAL_S = 1.0
 FIRST_INTERVAL_S = 0.5  # CPU shares need two samples
-ACTIVE = ("running", "paused", "restarting")
 HOME, CLEAR_LINE, CLEAR_BELOW = "\033[H", "\033[K", "\033[J"
 Samples = dict[str, Sample]
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ...engine.filters import has_label
 from ...errors import InvalidInput
 from ...spec.mount import Volume
 from .. import environment
@@ -52,7 +53,7 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
             case "name":
                 found = [v for v in found if any(text in v.name for text in texts)]
             case "label":
-                found = [v for v in found if all(labelled(v, text) for text in texts)]
+                found = [v for v in found if all(has_label(v.labels, text) for text in texts)]
             case "driver":
                 found = found if "local" in texts else []
             case "dangling":
@@ -61,11 +62,6 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
             case _:
                 raise InvalidInput(f"invalid filter '{name}'")
     return found
-
-
-def labelled(volume: Volume, text: str) -> bool:
-    name, equals, value = text.partition("=")
-    return name in volume.labels and (not equals or volume.labels[name] == value)
 
 
 def row(session: Session, volume: Volume) -> dict[str, Any]:
