@@ -278,9 +278,14 @@ class Containers:
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Delete a container that does not run (with `force`: kill it first), its writable layer
         and logs; with `volumes` its anonymous volumes too. Raises Conflict, NotFound."""
+        container = self.get(reference)
+        while not self._removed(container, force, volumes):
+            container = self.get(container.id)  # a start had the lock, and was faster
+
+    def _removed(self, container: Container, force: bool, volumes: bool) -> bool:
+        """False when `force` is to end another run first."""
         from . import removal
 
-        container = self.get(reference)
         if container.state.status in ACTIVE:
             if not force:
                 raise Conflict(
@@ -292,11 +297,14 @@ class Containers:
             try:
                 container = self._reaper.observe(self._store.containers.get(container.id))
             except NotFound:
-                return  # --rm was faster
+                return True  # --rm was faster
             if container.state.status in ACTIVE:
+                if force:
+                    return False
                 raise Conflict(f'container "{container.name}" was started meanwhile')
             self._clean(container)
             removal.delete(self._services, container, with_volumes=volumes)
+        return True
 
     def prune(self, chosen: "Chosen | None" = None) -> Sequence[str]:
         """Remove all containers that do not run, or the chosen of them; their ids."""
