@@ -13,7 +13,7 @@ from ..errors import OnggiError
 from . import tree
 from .command import Command, NotSupportedYet, UsageError, read
 from .flags import Flag, FlagError, FlagNotSupported, HelpWanted, Values, flag_table, parse
-from .session import CommandError, Session, WriteError, WrongFlags, message_of
+from .session import CommandError, Session, WriteError, WrongFlags, message_of, os_error_text
 
 GLOBAL_FLAGS = """
   -D, --debug              Enable debug mode
@@ -78,11 +78,6 @@ def trace(session: Session) -> None:
         import traceback
 
         session.err.write(traceback.format_exc())
-
-
-def os_error_text(error: OSError) -> str:
-    text = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {text}" if error.filename else text
 
 
 def permission_denied(session: Session, error: PermissionError, argv: list[str]) -> int:

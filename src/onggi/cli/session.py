@@ -167,14 +167,24 @@ def each(session: Session, names: Iterable[str], work: Callable[[str], object]) 
     for name in names:
         try:
             shown = work(name)
+        except (BrokenPipeError, PermissionError):
+            raise  # that goes for all of them
         except OnggiError as error:
             session.complain(error)
+            code = 1
+        except OSError as error:  # one that cannot be done keeps none of the others
+            session.complain(CommandError(f"onggi: {os_error_text(error)}"))
             code = 1
         else:
             if shown is not None:
                 session.out.line(str(shown))
                 session.out.flush()
     return code
+
+
+def os_error_text(error: OSError) -> str:
+    text = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {text}" if error.filename else text
 
 
 def proxies(environ: Mapping[str, str]) -> dict[str, str]:

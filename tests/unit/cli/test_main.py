@@ -7,8 +7,9 @@ import pytest
 
 from onggi import __version__
 from onggi.cli import dispatch as entry
+from onggi.cli.commands.logs import tail_of
 from onggi.cli.main import main
-from onggi.cli.session import Session, WriteError
+from onggi.cli.session import CommandError, Session, WriteError, each
 from onggi.errors import CommandNotFound, Conflict
 
 
@@ -157,3 +158,24 @@ def test_a_full_disk_is_said(ask: Ask, capfd: pytest.CaptureFixture[str]) -> Non
         os.close(full)
     assert code == 1
     assert capfd.readouterr().err == "onggi: write error: No space left on device\n"
+
+
+def test_one_that_cannot_be_done_keeps_none_of_the_others(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    session = Session({})
+
+    def work(name: str) -> str:
+        if name == "bad":
+            raise OSError(5, "Input/output error", "/there")
+        return name
+
+    assert each(session, ["a", "bad", "b"], work) == 1
+    assert capfd.readouterr() == ("a\nb\n", "onggi: /there: input/output error\n")
+
+
+def test_how_many_lines_of_a_log() -> None:
+    assert [tail_of(text) for text in ("all", "7", "0", "-1")] == [None, 7, 0, None]
+    for bad in ("", "-", "--5", "x", "²"):
+        with pytest.raises(CommandError, match="want a number of lines"):
+            tail_of(bad)

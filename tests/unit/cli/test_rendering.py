@@ -220,12 +220,6 @@ def test_reference_patterns(pattern: str, takes: bool) -> None:
     assert bool(found) == takes
 
 
-def test_label_filters() -> None:
-    labelled = image(labels={"a": "1"})
-    assert images.has_label(labelled, "a") and images.has_label(labelled, "a=1")
-    assert not images.has_label(labelled, "a=2") and not images.has_label(labelled, "b")
-
-
 # -- progress
 
 

@@ -51,7 +51,8 @@ def tail_of(text: str) -> int | None:
     """None for everything: "all", and what docker reads as it (a negative number)."""
     if text == "all":
         return None
-    if text.lstrip("-").isascii() and text.lstrip("-").isdigit():
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit():
         return int(text) if int(text) >= 0 else None
     raise refusal(f'invalid value for "tail": {text!r}: want a number of lines, or all')
 
