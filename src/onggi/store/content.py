@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..errors import CorruptData, NotFound
 from ..spec.digest import Digest
 from .db import Database
-from .durable import make_directory, open_tmpfile, publish, remove_file, write_all
+from .durable import make_directory, open_tmpfile, publish, publish_over, write_all
 from .lock import Lock
 
 CHUNK = 64 << 10
@@ -55,8 +55,8 @@ class Blobs:
             if digest is not None and found != digest:
                 raise CorruptData(f"blob {digest} has other content: its digest is {found}")
             with self._lock.shared():
-                while not publish(fd, directory, found.hex) and not self.has(found):
-                    remove_file(f"{directory}/{found.hex}")  # a crash left it, or it was damaged
+                if not publish(fd, directory, found.hex) and not self.has(found):
+                    publish_over(fd, directory, found.hex)  # a crash left it, or it was damaged
                 self._db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (found, total))
         finally:
             os.close(fd)

@@ -44,6 +44,14 @@ def publish(fd: int, directory: str, name: str) -> bool:
     return True
 
 
+def publish_over(fd: int, directory: str, name: str) -> None:
+    """The same in place of the file that has the name, which nobody sees missing meanwhile."""
+    temporary = f"{name}.{os.urandom(6).hex()}"
+    publish(fd, directory, temporary)
+    os.rename(f"{directory}/{temporary}", f"{directory}/{name}")
+    sync_directory(directory)
+
+
 def sync_directory(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -61,14 +69,6 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             written = os.write(fd, data)
     except OSError as error:
         raise in_words(error) from error
-
-
-def remove_file(path: str) -> None:
-    """Idempotent."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def in_words(error: OSError) -> Exception:

@@ -15,7 +15,7 @@ from ..spec.image import Descriptor
 from ..spec.mount import LayerMount
 from . import diff, lowerfiles
 from .backend import Backend
-from .durable import in_words, make_directory, publish, remove_file, sync_directory
+from .durable import in_words, make_directory, publish, publish_over, sync_directory
 from .erofs import TAR_OFFSET
 from .extract import extract
 from .inflate import Inflater
@@ -105,8 +105,7 @@ class Maker:
     def keep(self, sink: LayerSink, contents: Contents, blob: KnownBlob | None) -> None:
         """Give the finished file its name, then its row."""
         diff_id, tree = contents.diff_id, contents.tree
-        if self._rows.load([diff_id]):
-            self._rows.pin([diff_id])
+        if self._rows.pin([diff_id]):  # in one transaction: else a collection could come between
             if blob is not None:
                 self._rows.remember(diff_id, blob)
             return
@@ -130,12 +129,12 @@ class Maker:
                 self._extract(tree, sink.fd, diff_id, "")
 
     def _publish(self, fd: int, diff_id: Digest, parent: str, form: Form) -> None:
-        """A file of that name without a row is what a crash left: ours takes its place."""
+        """A file of that name without a row is what a crash left, or what another process is about
+        to note: ours, which is the same, takes its place."""
         name = file_name(diff_id, parent, form)
-        while not publish(fd, self._directory, name):
-            if self._rows.has_file(diff_id, parent, form):
-                return
-            remove_file(f"{self._directory}/{name}")
+        if publish(fd, self._directory, name) or self._rows.has_file(diff_id, parent, form):
+            return
+        publish_over(fd, self._directory, name)
 
     def _extract(self, tree: LayerTree, tar_fd: int, diff_id: Digest, parent: str) -> None:
         """The layer as a directory, durable as a whole before its name and its row."""

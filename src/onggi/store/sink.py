@@ -50,14 +50,14 @@ class LayerSink:
         resolve_lower: ResolveLower | None = None,
     ) -> None:
         """`blob_algorithm` None: the tar itself is the blob."""
-        self._hashes = _Hashes(tar_algorithm, blob_algorithm)
+        self.fd = open_tmpfile(directory)
+        os.lseek(self.fd, TAR_OFFSET, os.SEEK_SET)
+        self._hashes = _Hashes(tar_algorithm, blob_algorithm)  # a thread: after what may fail
         self._index = TarIndex(require_end=False)
         self._tree: LayerTree | None = LayerTree(resolve_lower or _defer)
         self._gathered = bytearray()
         self._check_at = CHECK_EVERY
         self.blob_size = 0
-        self.fd = open_tmpfile(directory)
-        os.lseek(self.fd, TAR_OFFSET, os.SEEK_SET)
 
     def __enter__(self) -> "LayerSink":
         return self

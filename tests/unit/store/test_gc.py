@@ -1,7 +1,7 @@
 """Garbage collection: what somebody needs stays, the rest goes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from onggi.errors import CorruptData, NotFound
 from onggi.linux import process
 from onggi.spec.digest import Digest
+from onggi.store.layerrows import LayerRow, LayerRows
 from onggi.store.store import Store
 from sample import add_image, container, layer_tar
 
@@ -71,6 +72,23 @@ def test_pinned_layers_stay_until_an_image_holds_them(store: Store) -> None:
     add_image(store, ONE, tags=["b"])
     store.images.remove("b")
     assert not store.layers.has(diff_id)
+
+
+def test_a_layer_that_comes_again_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command collects whenever this one has looked at the rows."""
+    diff_id = store.layers.ingest([ONE]).diff_id
+    store.layers.unpin()
+    looked = LayerRows.load
+
+    def load(rows: LayerRows, diff_ids: Iterable[Digest]) -> dict[Digest, LayerRow]:
+        found = looked(rows, diff_ids)
+        store.collect()
+        return found
+
+    monkeypatch.setattr(LayerRows, "load", load)
+    assert store.layers.ingest([ONE]).diff_id == diff_id
+    monkeypatch.undo()
+    assert store.layers.has(diff_id)
 
 
 def test_nothing_happens_while_somebody_stores(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from onggi.errors import CorruptData, NotFound
 from onggi.spec.digest import Digest
 from onggi.spec.image import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from onggi.spec.mount import LayerMount
-from onggi.store import sink
+from onggi.store import durable, sink
 from onggi.store.store import Store
 from rawtar import END, archive, member
 from sample import add_image, layer_tar
@@ -264,3 +265,36 @@ def test_what_a_crash_left_under_the_final_name_is_replaced(store: Store) -> Non
     store.layers.ingest([TAR])
     with store.layers.open_tar(DIFF_ID) as tar:
         assert tar.read() == TAR
+
+
+def test_a_file_is_replaced_without_ever_missing(tmp_path: Path) -> None:
+    """Two processes that store one layer: the second must not take the first one's file away."""
+    (tmp_path / "x").write_bytes(b"0")
+    missing, done = [], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            if not os.path.exists(tmp_path / "x"):
+                missing.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for number in range(200):
+            fd = durable.open_tmpfile(str(tmp_path))
+            durable.write_all(fd, b"%d" % number)
+            durable.publish_over(fd, str(tmp_path), "x")
+            os.close(fd)
+    finally:
+        done.set()
+        watcher.join()
+    assert not missing
+    assert os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"199"
+
+
+def test_a_sink_that_cannot_be_made_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(FileNotFoundError):
+        sink.LayerSink(str(tmp_path / "nowhere"))
+    assert threading.active_count() == before
