@@ -9,7 +9,9 @@ import stat
 from collections.abc import Callable
 from typing import Literal
 
+from ..errors import InvalidInput
 from .pack import Packer
+from .tarindex import LIMITS, printable
 from .tarwrite import LayerWriter
 
 Change = tuple[Literal["A", "C", "D"], str]
@@ -42,6 +44,8 @@ def changes(upper_fd: int, lower_fd: int) -> list[Change]:
 
 def _compare(upper_fd: int, lower_fd: int, path: str, found: list[Change]) -> None:
     """Differences below one directory. `lower_fd` -1: nothing of it exists below."""
+    if path.count("/") > LIMITS.depth:
+        raise InvalidInput(f"directories nested too deep at {printable(os.fsencode(path))}")
     opaque = lower_fd >= 0 and path != "" and _is_opaque(upper_fd)
     names = os.listdir(upper_fd)
     if opaque:
@@ -49,8 +53,9 @@ def _compare(upper_fd: int, lower_fd: int, path: str, found: list[Change]) -> No
         found += [("D", f"{path}/{name}") for name in gone]
     for name in names:
         here = f"{path}/{name}"
-        upper = os.stat(name, dir_fd=upper_fd, follow_symlinks=False)
-        lower = _status(lower_fd, name)
+        upper, lower = _status(upper_fd, name), _status(lower_fd, name)
+        if upper is None:
+            continue  # a running container removed it
         if stat.S_ISCHR(upper.st_mode) and upper.st_rdev == 0:
             if lower is not None:
                 found.append(("D", here))
@@ -72,7 +77,10 @@ def _compare_directory(
     found: list[Change],
 ) -> None:
     before = len(found)
-    upper_child = os.open(name, _DIRECTORY, dir_fd=upper_fd)
+    try:
+        upper_child = os.open(name, _DIRECTORY, dir_fd=upper_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed or replaced since it was looked at
     lower_child = -1
     try:
         if lower is not None and stat.S_ISDIR(lower.st_mode):

@@ -46,9 +46,10 @@ class Packer:
         """One file, or a directory with all below it, as the member `path`."""
         try:
             status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            mode = status.st_mode
+            link = os.readlink(name, dir_fd=directory_fd) if stat.S_ISLNK(mode) else b""
         except FileNotFoundError:
             return  # a running container removed it
-        mode = status.st_mode
         if self._overlay and self._is_whiteout(status):
             self._writer.whiteout(path)
         elif self._overlay and name.startswith(WHITEOUT_PREFIX):
@@ -58,8 +59,7 @@ class Packer:
         elif stat.S_ISREG(mode):
             self._file(directory_fd, name, path, status)
         elif stat.S_ISLNK(mode):
-            target = os.readlink(name, dir_fd=directory_fd)
-            self._writer.symlink(path, target, status.st_uid, status.st_gid, status.st_mtime_ns)
+            self._writer.symlink(path, link, status.st_uid, status.st_gid, status.st_mtime_ns)
         elif not stat.S_ISSOCK(mode):
             self._special(path, status)
 
@@ -67,7 +67,10 @@ class Packer:
         return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
     def _directory(self, directory_fd: int, name: bytes, path: bytes, depth: int) -> None:
-        fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        except FileNotFoundError:
+            return
         try:
             self.root(fd, path)
             if self._device is None or os.fstat(fd).st_dev == self._device:
@@ -87,8 +90,9 @@ class Packer:
             self._writer.opaque(path)
 
     def _file(self, directory_fd: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        inode = (status.st_dev, status.st_ino)
         if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            first = self._links.setdefault(inode, path)
             if first is not path:
                 self._writer.hardlink(
                     path, first, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
@@ -97,6 +101,9 @@ class Packer:
                 return
         try:
             fd = self._open(directory_fd, name)
+        except FileNotFoundError:
+            self._links.pop(inode, None)  # its next name is the first one written
+            return
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from onggi.errors import CorruptData, InvalidInput
-from onggi.store.tarindex import TarEntry, TarIndex
+from onggi.store.diff import changes
+from onggi.store.pack import Packer
+from onggi.store.tarindex import LIMITS, TarEntry, TarIndex
+from onggi.store.tarwrite import LayerWriter
 from onggi.store.tree import copy_tree, write_tar_of
 from onggi.store.unpack import extract_into
 from rawtar import archive, member, pax
@@ -257,3 +260,43 @@ def test_copy_tree(tmp_path: Path) -> None:
     finally:
         os.close(source_fd)
         os.close(target_fd)
+
+
+# -- trees that a container still changes ------------------------------------------------------
+
+
+class Vanishing(Packer):
+    """Removes a name between the look at it and its opening, as a container would."""
+
+    victim = b""
+
+    def _open(self, directory_fd: int, name: bytes) -> int:
+        if name == self.victim:
+            os.unlink(name, dir_fd=directory_fd)
+        return super()._open(directory_fd, name)
+
+
+def test_a_file_that_vanishes_while_it_is_packed_is_left_out(root: int) -> None:
+    for name in ("a", "c"):
+        inside(root, name).write_text(name)
+    os.link("a", "b", src_dir_fd=root, dst_dir_fd=root)
+    out = io.BytesIO()
+    packer = Vanishing(LayerWriter(out.write), overlay=False, devices=False)
+    packer.victim = b"a"
+    packer.contents(root, b"")
+    found = TarIndex(require_end=False).feed(out.getvalue())
+    assert [(entry.path, entry.kind) for entry in found] == [
+        (b"b", b"0"), (b"c", b"0"), (b"etc", b"5"),
+    ]  # fmt: skip
+
+
+def test_a_diff_of_a_tree_that_nests_too_deep_is_refused(root: int) -> None:
+    here = os.dup(root)
+    for _ in range(LIMITS.depth + 2):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    with pytest.raises(InvalidInput, match="nested too deep"):
+        changes(root, -1)
