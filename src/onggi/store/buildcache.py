@@ -68,13 +68,6 @@ class BuildCache:
         if keys:
             self._db.write(work)
 
-    def siblings(self, parent_key: str) -> builtins.list[CacheRecord]:
-        """Records of other steps on the same parent, latest first: their inputs explain a miss."""
-        rows = self._db.rows(
-            f"{_COLUMNS} WHERE parent_key = ? ORDER BY created_ns DESC, key", (parent_key,)
-        )
-        return [_record(row) for row in rows]
-
     def list(self) -> builtins.list[CacheRecord]:
         """Least recently used first."""
         return [_record(row) for row in self._db.rows(f"{_COLUMNS} ORDER BY last_used_ns, key")]

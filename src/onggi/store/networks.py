@@ -128,10 +128,6 @@ class Networks:
         )
         return [parse(Endpoint, body, "an endpoint") for (body,) in rows]
 
-    def used_addresses(self, network_id: str) -> frozenset[str]:
-        rows = self._db.rows("SELECT address FROM endpoint WHERE network_id = ?", (network_id,))
-        return frozenset(str(row[0]) for row in rows)
-
 
 def _network(body: str) -> Network:
     return parse(Network, body, "a network")
