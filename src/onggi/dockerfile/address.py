@@ -42,10 +42,17 @@ def repository(text: str, *, context: bool = False) -> Repository | None:
     scheme, separator, _ = text.partition("://")
     if not separator or scheme not in _SCHEMES:
         return None
-    path = urlsplit(text).path
+    path = _path(text)
     if scheme in ("http", "https") and not path.endswith(".git"):
         return None
     return _named(text, *_fragment(text))
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError as error:
+        raise InvalidInput(f"{url[:200]!r} is not a URL: {error}") from error
 
 
 def _fragment(text: str) -> tuple[str, str]:
@@ -85,7 +92,7 @@ def _check(wanted: Repository) -> None:
 
 def file_name(url: str) -> str:
     """The last part of a URL's path. Raises InvalidInput when there is none."""
-    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    name = unquote(_path(url).rpartition("/")[2])
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise InvalidInput(f"cannot determine filename for source {url[:200]}",
                            hint="name the file: ADD URL /path/file")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import Forbidden, InvalidInput, NotFound, Unavailable
 from .config import Settings
-from .protocol import Origin, address_of, follow, is_inside, origin, split_url
+from .protocol import Origin, address_of, follow, is_inside, origin
 from .protocol_errors import status_text
 from .transport import ConnectionFailed, Response, Transport
 
@@ -29,11 +29,6 @@ class Fetched(NamedTuple):
     modified: str
     size: int
     unchanged: bool = False
-
-
-def check_url(url: str) -> None:
-    """Raises Forbidden for what is no http or https URL."""
-    split_url(url, "source")
 
 
 def fetch(

@@ -182,7 +182,10 @@ def follow(
     """The absolute target of a redirect, an upload Location or a Link. Raises Forbidden where it
     leaves https, or leads from a public registry to an address inside. What is only read may come
     from a private network (object stores of companies), never from this machine or its link."""
-    target = urljoin(url, location)
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise Forbidden(f"{what} {location[:200]!r} is not a URL: {error}") from error
     there = origin(target, what)
     if registry.scheme == "https" and there.scheme != "https":
         raise Forbidden(f"{what} from https://{registry.host} to plain http: refused")

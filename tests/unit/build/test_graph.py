@@ -341,3 +341,8 @@ def test_keys_do_not_depend_on_metadata_that_cannot_matter() -> None:
 
 def test_a_plan_is_the_same_twice() -> None:
     assert make(STAGES) == make(STAGES)
+
+
+def test_an_address_that_cannot_be_read_is_an_error_of_its_line() -> None:
+    with pytest.raises(InvalidInput, match=r"line 2: 'http://\[::1' is not a URL"):
+        make("FROM scratch\nADD http://[::1 /x\n")

@@ -167,6 +167,7 @@ def test_what_is_no_token(body: bytes) -> None:
         "ftp://cdn.example/x",
         "file:///etc/passwd",
         "https://0x7f.1/x",
+        "https://[::1",
     ],
 )
 @pytest.mark.parametrize("reading", [True, False])
