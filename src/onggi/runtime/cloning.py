@@ -11,8 +11,7 @@ into all the rest, as its own sibling and so as ours, tells us the number and en
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import Conflict, InvalidInput
@@ -106,8 +105,7 @@ def clone(plan: InitPlan, cgroup: Cgroup | None, joined: Joined) -> tuple[int, i
     try:
         if "user" in joined.fds:
             return _clone_through(flags, cgroup_fd, plan, joined)
-        with _visiting(plan, joined):
-            return namespace.clone3(flags, cgroup_fd=cgroup_fd)
+        return _visiting(plan, joined, lambda: namespace.clone3(flags, cgroup_fd=cgroup_fd))
     finally:
         if cgroup_fd is not None:
             os.close(cgroup_fd)
@@ -123,38 +121,42 @@ def join_rest(plan: InitPlan, joined: Joined) -> None:
 
 def in_pid_namespace(fd: int | None, make: Callable[[], tuple[int, int]]) -> tuple[int, int]:
     """Fork into another pid namespace (of a namespace file or a pidfd): joining one only counts for
-    children, so the parent joins, forks, and comes back."""
+    children, so the parent joins, forks, and comes back, also when it could not fork: nothing it
+    started later would live in a namespace whose first process is dead."""
     if fd is None:
         return make()
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    pid = -1
     try:
         namespace.setns(fd, namespace.CLONE_NEWPID)
         pid, pidfd = make()
-        if pid:
-            namespace.setns(own, namespace.CLONE_NEWPID)
         return pid, pidfd
     finally:
+        if pid:
+            namespace.setns(own, namespace.CLONE_NEWPID)
         os.close(own)
 
 
-@contextmanager
-def _visiting(plan: InitPlan, joined: Joined) -> Iterator[None]:
-    """Be where the child is to be born; the parent comes back, the child stays."""
+def _visiting(
+    plan: InitPlan, joined: Joined, make: Callable[[], tuple[int, int]]
+) -> tuple[int, int]:
+    """Fork where the child is to be born; the parent comes back, the child stays."""
     wanted = _BEFORE_USER if has_user_namespace(plan) else _BY_PARENT
     kinds = [kind for kind in joined.fds if kind in wanted]
     if makes(plan, "time"):
         kinds.append("time")
-    me = os.getpid()
     own = [
         (os.open(f"/proc/self/ns/{namespace.PROC_NAMES[kind]}", os.O_RDONLY | os.O_CLOEXEC), kind)
         for kind in kinds
     ]
+    pid = -1
     try:
         _go_there(plan, joined, kinds)
-        yield
+        pid, pidfd = make()
+        return pid, pidfd
     finally:
         for fd, kind in own:
-            if os.getpid() == me:
+            if pid:
                 namespace.setns(fd, namespace.FLAGS[kind])
             os.close(fd)
 

@@ -1,12 +1,13 @@
 """A second process in a running container."""
 
+import errno
 import os
 from typing import Any
 
 import pytest
 
 from onggi.errors import CommandNotFound, Conflict, InvalidInput, OnggiError
-from onggi.runtime import plan
+from onggi.runtime import cloning, plan
 from onggi.runtime.join import join
 
 pytestmark = pytest.mark.root
@@ -85,6 +86,20 @@ def test_the_parent_stays_in_its_own_pid_namespace(box: Box) -> None:
     before = os.readlink("/proc/self/ns/pid_for_children")
     first = box.start("sleep", "60")
     box.enter(first, "true").finish()
+    assert os.readlink("/proc/self/ns/pid_for_children") == before
+
+
+def test_the_parent_comes_back_also_when_it_could_not_fork(box: Box) -> None:
+    """A health check of a container that just died must not take later forks with it."""
+    before = os.readlink("/proc/self/ns/pid_for_children")
+    first = box.start("sleep", "60")
+
+    def make() -> tuple[int, int]:
+        assert os.readlink("/proc/self/ns/pid_for_children") != before
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with pytest.raises(OSError, match="memory"):
+        cloning.in_pid_namespace(first.started.pidfd, make)
     assert os.readlink("/proc/self/ns/pid_for_children") == before
 
 
