@@ -93,8 +93,7 @@ def exec_container(root: str, parsed: Parsed) -> int:
         lifecycle.hand_over(join.join(plan, record.cgroup), parsed)
         return 0
     with foreground.Signals() as signals:
-        started = join.join(plan, record.cgroup)
-        lifecycle.hand_over(started, parsed)
+        started = lifecycle.hand_over(join.join(plan, record.cgroup), parsed)
         return foreground.wait(started, signals)
 
 

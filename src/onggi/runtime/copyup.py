@@ -52,7 +52,9 @@ def _copy_file(name: str, source: int, target: int) -> None:
     there = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600, dir_fd=target)
     try:
         while chunk := os.read(here, _CHUNK):
-            os.write(there, chunk)
+            written = os.write(there, chunk)
+            while written < len(chunk):  # a file system that is nearly full takes a part
+                written += os.write(there, chunk[written:])
     finally:
         os.close(here)
         os.close(there)

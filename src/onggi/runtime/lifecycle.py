@@ -31,12 +31,10 @@ def create(states: States, container_id: str, parsed: Parsed, *, detached: bool)
     states.reserve(container_id)
     creation = _Creation(states, container_id, bundle, config, preserve_fds)
     try:
-        started = creation.run()
-        hand_over(started, parsed)
+        return hand_over(creation.run(), parsed)
     except BaseException:
         creation.unwind()
         raise
-    return started
 
 
 def check_terminal(parsed: Parsed, tty: bool, *, detached: bool) -> None:
@@ -208,8 +206,17 @@ def _kill_and_wait(record: Record) -> None:
         os.close(pidfd)
 
 
-def hand_over(started: child.Started, parsed: Parsed) -> None:
-    """Give what the caller asked for: the terminal through its socket, the pid in its file."""
+def hand_over(started: child.Started, parsed: Parsed) -> child.Started:
+    """Give what the caller asked for: the terminal through its socket, the pid in its file. What
+    is given away is no longer in the result. Kills the process when it cannot be done."""
+    try:
+        return _hand_over(started, parsed)
+    except BaseException:
+        child.reap(started.pid, started.pidfd)
+        raise
+
+
+def _hand_over(started: child.Started, parsed: Parsed) -> child.Started:
     if parsed.has("console-socket") and started.pty_fd >= 0:
         import socket
 
@@ -217,11 +224,13 @@ def hand_over(started: child.Started, parsed: Parsed) -> None:
             connection.connect(parsed.last("console-socket"))
             socket.send_fds(connection, [b"/dev/ptmx"], [started.pty_fd])
         os.close(started.pty_fd)
+        started = started._replace(pty_fd=-1)
     if parsed.has("pid-file"):
         path = parsed.last("pid-file")
         with open(path + ".new", "w", encoding="ascii") as file:
             file.write(str(started.pid))
         os.replace(path + ".new", path)
+    return started
 
 
 def preserved_descriptors(parsed: Parsed) -> int:

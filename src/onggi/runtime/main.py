@@ -33,11 +33,11 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
     except OnggiError as error:
         text = error.message.removeprefix(CREATE_PREFIX).removeprefix(EXEC_PREFIX)
         return _fail(argv, text, error.hint)
+    except BrokenPipeError:
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(argv, f"{where}{error.strerror or error}", None)
-    except BrokenPipeError:
-        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -18,6 +18,7 @@ _POLICY_FLAGS = {
 }  # fmt: skip
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 _NO_LIMIT = 1 << 63
+_MAX_PROCESSOR = 8191  # Linux knows no more (NR_CPUS)
 
 
 def parse_process(process: Reader) -> ProcessPlan:
@@ -101,7 +102,10 @@ def _processors(affinity: Reader, key: str) -> frozenset[int]:
     found: set[int] = set()
     for part in filter(None, affinity.get(key, str, "").replace(" ", "").split(",")):
         low, dash, high = part.partition("-")
-        if not (low.isdigit() and (high.isdigit() if dash else not high)) or len(part) > 11:
+        numbers = (low, high) if dash else (low,)
+        if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in numbers) or any(
+            int(n) > _MAX_PROCESSOR for n in numbers
+        ):
             raise affinity.error(key, f"has {part[:32]!r}, which is no processor")
         found.update(range(int(low), int(high or low) + 1))
     return frozenset(found)

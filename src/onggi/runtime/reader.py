@@ -21,6 +21,8 @@ class Reader:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             names = kind.__name__ if isinstance(kind, type) else kind[0].__name__
             raise InvalidInput(f"config.json: {self._where}.{key} must be of type {names}")
+        if isinstance(value, str) and "\0" in value:  # where C ends a path, our checks would not
+            raise self.error(key, "holds a NUL")
         return value
 
     def number(self, key: str, low: int, high: int, default: int = 0) -> int:
@@ -68,7 +70,7 @@ class Reader:
     def string_map(self, key: str) -> dict[str, str]:
         items = self.get(key, dict, {})
         for name, item in items.items():
-            if not isinstance(item, str):
+            if not isinstance(item, str) or "\0" in name + item:
                 raise InvalidInput(f"config.json: {self._where}.{key}.{name} must be a string")
         return dict(items)
 

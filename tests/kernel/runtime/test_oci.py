@@ -126,6 +126,33 @@ def test_a_console_socket(runtime: Runtime, tmp_path: Path) -> None:
     assert b"/dev/pts/0\r\n" in seen  # the echo of what was typed may come first
 
 
+def test_a_console_socket_in_the_foreground(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.args("sh", "-c", "echo hi; exit 4", terminal=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    listener.settimeout(20)
+    with listener:
+        words = ("--root", str(runtime.root), "run", "--console-socket", str(tmp_path / "s"), "c1")
+        with subprocess.Popen(
+            [PROGRAM, *words],
+            cwd=runtime.bundle, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ) as child:  # fmt: skip
+            connection, _ = listener.accept()
+            with connection:
+                _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+            assert child.communicate(timeout=20)[1] == ""
+    assert os.read(fds[0], 100) == b"hi\r\n"
+    os.close(fds[0])
+    assert child.returncode == 4
+
+
+def test_a_console_socket_that_nobody_listens_at_leaves_nothing(runtime: Runtime) -> None:
+    runtime.args("sleep", "60", terminal=True)
+    runtime("create", "--console-socket", "/nowhere", "c1", code=1)
+    assert "c1" not in runtime("list", "-q")
+
+
 def test_a_terminal_in_the_foreground(runtime: Runtime) -> None:
     import pty
 

@@ -214,6 +214,16 @@ def test_tmpcopyup(runtime: Runtime) -> None:
     assert runtime("run", "c1").splitlines()[1:] == ["tmpfs"]
 
 
+def test_tmpcopyup_of_more_than_there_is_room_for_is_an_error(
+    runtime: Runtime, busybox_rootfs: Path
+) -> None:
+    room = (busybox_rootfs / "bin/busybox").stat().st_size - 65536
+    options = ["tmpcopyup", f"size={room}"]
+    runtime.config["mounts"].append({"destination": "/bin", "type": "tmpfs", "options": options})
+    runtime.args("true")
+    assert "no space left on device" in runtime.raw("run", "c1").stderr.lower()
+
+
 def test_scheduling(runtime: Runtime) -> None:
     runtime.config["linux"]["personality"] = {"domain": "LINUX32"}
     runtime.args(

@@ -144,6 +144,10 @@ def test_values() -> None:
             "process.ioPriority.priority is 9",
         ),
         ({"process__execCPUAffinity": {"initial": "a"}}, "execCPUAffinity.initial has 'a'"),
+        ({"process__execCPUAffinity": {"initial": "0-99999999"}}, "initial has '0-99999999'"),
+        ({"process__execCPUAffinity": {"final": "\u00b2"}}, "execCPUAffinity.final has"),
+        ({"mounts": [{"destination": "/proc\0x", "type": "tmpfs"}]}, "mounts[0].destination holds"),
+        ({"linux__sysctl": {"net.a\0": "1"}}, "linux.sysctl.net.a"),
         ({"process__user": {"additionalGids": ["x"]}}, "process.user.additionalGids[0]"),
         ({"mounts": [{"destination": "/x", "type": "bind", "uidMappings": MAP}]}, "together"),
         (
