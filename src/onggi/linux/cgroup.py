@@ -15,6 +15,8 @@ from .process import pidfd_open, pidfd_send_signal
 
 _SIGKILL = 9
 _REMOVE_TIMEOUT_S = 5.0
+# Others use it, it is gone, or it is another user's.
+_PARENT_STAYS = (errno.ENOTEMPTY, errno.EBUSY, errno.ENOENT, errno.EACCES, errno.EPERM)
 
 
 class Rate(Protocol):
@@ -144,25 +146,6 @@ def host_layout() -> Layout:
         return parse_layout(file.read())
 
 
-def hasten() -> None:
-    """Make the next joining of a v1 group quick, at the price of blocking here instead.
-
-    The first write to a cgroup.procs after a while waits for an RCU grace period (10 ms on an idle
-    machine), those that follow at once do not. So whoever has nothing else to do meanwhile, such as
-    a command that waits for its monitor, moves itself to where it is. Best effort.
-    """
-    try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            mine = dict(line.strip().split(":")[1:] for line in file if line.count(":") == 2)
-        for controller, point in host_layout().v1:
-            path = f"{point}{mine.get(controller, '')}/cgroup.procs"
-            if controller in mine and os.path.exists(path):
-                write(path, "0")
-                return
-    except (OSError, ValueError):
-        return
-
-
 class Cgroup:
     """The control groups `parent`/`name` of one container, whatever the host's layout.
 
@@ -269,7 +252,7 @@ class Cgroup:
             try:
                 os.rmdir(os.path.dirname(path))
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.ENOENT):
+                if error.errno not in _PARENT_STAYS:
                     raise
 
 
@@ -334,7 +317,7 @@ def read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
-    except (FileNotFoundError, OSError) as error:
+    except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
             return ""
         raise

@@ -13,9 +13,10 @@ _ATTEMPTS = 64
 def attach(path: str) -> tuple[str, int]:
     """A read-only loop device on a file: its path and a descriptor. It frees itself when the last
     descriptor and mount of it are gone."""
-    file_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    file_fd = -1
     try:
+        file_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         for _ in range(_ATTEMPTS):
             device = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
             device_fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
@@ -33,4 +34,5 @@ def attach(path: str) -> tuple[str, int]:
         raise OSError(errno.EBUSY, "no free loop device", path)
     finally:
         os.close(control)
-        os.close(file_fd)
+        if file_fd >= 0:
+            os.close(file_fd)

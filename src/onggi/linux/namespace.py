@@ -52,14 +52,6 @@ def setns(fd: int, flags: int) -> None:
     syscall("setns", fd, flags)
 
 
-def setns_path(path: str, flags: int) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(fd, flags)
-    finally:
-        os.close(fd)
-
-
 def clone3(flags: int = 0, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child.
 

@@ -45,11 +45,6 @@ def openpty(devpts_fd: int) -> Terminal:
         raise
 
 
-def set_controlling(fd: int) -> None:
-    """Make the terminal the controlling one of our (new) session."""
-    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
-
-
 def get_size(fd: int) -> tuple[int, int]:
     """(rows, columns)."""
     rows, columns, _, _ = unpack("=4H", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))

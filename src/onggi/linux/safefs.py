@@ -23,10 +23,13 @@ Path = str | bytes
 
 def openat2(directory_fd: int, path: Path, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2), close-on-exec. Retries the EAGAIN that a concurrent rename causes."""
+    raw = os.fsencode(path)
+    if b"\0" in raw:  # C would end it there, and open something else
+        raise OSError(errno.EINVAL, "a path with a NUL", os.fsdecode(path))
     how = pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     for attempt in range(_MAX_RETRIES):
         try:
-            return syscall("openat2", directory_fd, os.fsencode(path), how, len(how))
+            return syscall("openat2", directory_fd, raw, how, len(how))
         except OSError as error:
             if error.errno != errno.EAGAIN or attempt == _MAX_RETRIES - 1:
                 raise OSError(

@@ -5,7 +5,6 @@ line for a traceback would run or read its files as host root. `seal` is called 
 then on the process makes plain system calls until execve.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -39,8 +38,3 @@ def seal() -> None:
     sys.path_importer_cache.clear()
     sys.meta_path[:] = [_Refuse()]
     sys.addaudithook(_hook)
-
-
-def fail(code: int = 1) -> NoReturn:
-    """End without flushing what the parent had buffered."""
-    os._exit(code)

@@ -63,11 +63,6 @@ class Tree:
         self.root_fd = root_fd
         self.pins: dict[str, int] = {}
 
-    def close(self) -> None:
-        for fd in self.pins.values():
-            os.close(fd)
-        os.close(self.root_fd)
-
     def open(self, path: str) -> int:
         """An existing path. Below a system mount of ours no link is followed."""
         pin, rest = self._nearest(path)
