@@ -151,7 +151,9 @@ class CacheMounts:
             if lock is None:
                 return False
             try:
-                for left in (name, f"{name}.id", f"{name}.lock"):
+                # Whoever makes one holds the lock: a half-made one is of a builder that died.
+                begun = [n for n in os.listdir(top) if n.startswith(f"{name}.new.")]
+                for left in (*begun, name, f"{name}.id", f"{name}.lock"):
                     safefs.remove_tree(top, left)
             finally:
                 os.close(lock)
