@@ -170,18 +170,10 @@ def _root_of(container: Container) -> int:
             "cannot copy to or from a running container with a user namespace of its own",
             hint=f"onggi stop {container.name}",
         )
-    pidfd = process.open_process(container.state.pid, container.state.pid_start)
-    if pidfd is None:
+    root = process.open_root(container.state.pid, container.state.pid_start)
+    if root is None:
         raise Conflict(f"container {container.name} has just ended")
-    try:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        root = os.open(f"/proc/{container.state.pid}/root", flags)
-        if not process.pidfd_alive(pidfd):
-            os.close(root)
-            raise Conflict(f"container {container.name} has just ended")
-        return root
-    finally:
-        os.close(pidfd)
+    return root
 
 
 @contextmanager

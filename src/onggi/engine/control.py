@@ -42,6 +42,14 @@ def signal_number(text: str) -> int:
     raise InvalidInput(f"invalid signal: {text}")
 
 
+def stop_signal_number(text: str) -> int:
+    """A container's own. An image may name what is no signal: as with docker, TERM stands in."""
+    try:
+        return signal_number(text)
+    except InvalidInput:
+        return signals.SIGTERM
+
+
 def _real_time(name: str) -> int:
     """Of RTMIN, RTMIN+n, RTMAX and RTMAX-n; 0 for what is none of them."""
     for base, number, sign in (("RTMIN", signals.SIGRTMIN, 1), ("RTMAX", signals.SIGRTMAX, -1)):
@@ -71,7 +79,7 @@ class Control:
         """Send a signal. One that asks for the end also keeps the policy from restarting it."""
         number = signal_number(signal)
         lifecycle.require(container, Event.KILL)
-        ending = number in ENDING or number == signal_number(container.config.stop_signal)
+        ending = number in ENDING or number == stop_signal_number(container.config.stop_signal)
         if ending:
             notes.end(self._paths, container, "stop")
             container = self._find(container.id)
@@ -99,7 +107,8 @@ class Control:
         """Ask, wait `timeout_s` (-1: for ever), then kill; returns when the end is recorded."""
         if container.state.status not in ACTIVE:
             raise NotModified(f"container {container.id} is not running")
-        number = signal_number(signal or container.config.stop_signal)
+        own = container.config.stop_signal
+        number = signal_number(signal) if signal else stop_signal_number(own)
         if timeout_s is None:
             timeout_s = container.config.options.stop_timeout_s
         if timeout_s is None:

@@ -79,20 +79,7 @@ class Execs:
     def _fork(
         self, container: Container, options: ExecOptions, client: socket.socket | None
     ) -> None:
-        held = capability.held() & capability.bounding()
-        plan = specgen.exec_plan(
-            container,
-            options.args,
-            env=options.env,
-            working_dir=options.working_dir,
-            user=options.user,
-            tty=options.tty,
-            stdin=options.stdin,
-            privileged=options.privileged,
-            size=(options.rows, options.columns),
-            held=held,
-            seccomp=sandbox.seccomp_program(container.config, held, self._paths),
-        )
+        plan = self._plan(container, options)
         cgroup = cgroup_of(container)
         id_, line = os.urandom(32).hex(), " ".join(options.args)
 
@@ -124,6 +111,22 @@ class Execs:
         crash_log = f"{self._paths.container(container.id)}/monitor.log"
         pid = detach.fork_monitor(work, keep=keep, crash_log=crash_log)
         detach.forget(pid)
+
+    def _plan(self, container: Container, options: ExecOptions) -> JoinPlan:
+        held = capability.held() & capability.bounding()
+        return specgen.exec_plan(
+            container,
+            options.args,
+            env=options.env,
+            working_dir=options.working_dir,
+            user=options.user,
+            tty=options.tty,
+            stdin=options.stdin,
+            privileged=options.privileged,
+            size=(options.rows, options.columns),
+            held=held,
+            seccomp=sandbox.seccomp_program(container.config, held, self._paths),
+        )
 
     def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:
         if container.config.options.host.runtime in specgen.OWN_RUNTIMES:

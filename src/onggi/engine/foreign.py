@@ -13,8 +13,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CommandNotExecutable, CommandNotFound, InvalidInput, OnggiError, Unsupported
-from ..linux import capability, cgroup, mount, namespace, process, pty, safefs, seccomp, tools
+from ..errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    Conflict,
+    InvalidInput,
+    OnggiError,
+    Unsupported,
+)
+from ..linux import capability, cgroup, mount, namespace, process, pty, seccomp, tools
 from ..linux.cgroup import DeviceRule
 from ..runtime import become, child, handshake, identity, ocifile
 from ..runtime.child import Started
@@ -200,7 +207,9 @@ def join(paths: Paths, container: Container, plan: ProcessPlan) -> Started:
     runtime = Runtime(paths, container)
     _enter_own_mounts()
     path = f"{runtime.bundle}/process-{os.getpid()}.json"
-    root = os.open(f"/proc/{container.state.pid}/root", safefs.O_PATH_DIRECTORY | os.O_CLOEXEC)
+    root = process.open_root(container.state.pid, container.state.pid_start)
+    if root is None:
+        raise Conflict(f"container {container.id} is not running")
     try:
         write_file(path, json.dumps(_process_document(plan, root)))
     finally:

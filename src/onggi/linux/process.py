@@ -73,6 +73,24 @@ def _stat(pid: int | str) -> list[bytes]:
         os.close(fd)
 
 
+def open_root(pid: int, start: int) -> int | None:
+    """The root directory as that very process sees it (O_PATH); None when it has ended."""
+    pidfd = open_process(pid, start)
+    if pidfd is None:
+        return None
+    try:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        root = os.open(f"/proc/{pid}/root", flags)
+        if pidfd_alive(pidfd):
+            return root
+        os.close(root)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    finally:
+        os.close(pidfd)
+    return None
+
+
 def open_process(pid: int, start: int) -> int | None:
     """A pidfd of exactly the process that started at `start`, else None. The pidfd is opened first:
     while we hold it the number cannot come to mean another process unseen."""

@@ -38,10 +38,6 @@ class Digest(str):
 
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
-    @classmethod
-    def from_hex(cls, hexadecimal: str) -> "Digest":
-        return cls.parse("sha256:" + hexadecimal)
-
 
 def chain_id(diff_ids: tuple[Digest, ...]) -> Digest:
     """Chain ID of a non-empty stack of layers, bottom first (OCI image-spec, config.md)."""

@@ -6,7 +6,7 @@ parts that onggi reads. Parsing refuses documents that are two things at once (S
 
 from typing import Any, NamedTuple
 
-from ..errors import CorruptData
+from ..errors import CorruptData, InvalidInput
 from .digest import Digest
 from .jsontext import loads_strict
 from .platform import Platform
@@ -281,7 +281,7 @@ def _digest(value: Any, what: str) -> Digest:
         raise CorruptData(f"{what} is not a digest")
     try:
         return Digest.parse(value)
-    except Exception as error:
+    except InvalidInput as error:
         raise CorruptData(f"{what}: {error}") from error
 
 

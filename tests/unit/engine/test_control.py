@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from onggi.engine.control import as_paused, signal_number
+from onggi.engine.control import as_paused, signal_number, stop_signal_number
 from onggi.errors import InvalidInput
 from onggi.spec.container import ContainerState
 
@@ -39,3 +39,8 @@ def test_only_the_run_that_was_frozen_isas_paused() -> None:
     assert as_paused(running, 8) == running
     ended = ContainerState(status="exited")
     assert as_paused(ended, 7) == ended
+
+
+def test_an_image_cannot_make_its_containers_unstoppable() -> None:
+    assert stop_signal_number("SIGQUIT") == signal.SIGQUIT
+    assert stop_signal_number("NONSENSE") == stop_signal_number("") == signal.SIGTERM
