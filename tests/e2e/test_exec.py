@@ -101,7 +101,7 @@ def test_containers_that_do_not_run(onggi: Onggi, box: str) -> None:
     assert done.stderr.splitlines()[0] == "Error response from daemon: No such container: nowhere"
     onggi("pause", box)
     done = onggi("exec", box, "true", code=1)
-    assert f"Container {box} is paused, unpause the container before exec" in done.stderr
+    assert "Container box is paused, unpause the container before exec" in done.stderr
     onggi("unpause", box)
     onggi("kill", box)
     onggi("wait", box)
