@@ -1,6 +1,9 @@
 """The floors of the house: who may import whom, and who may touch the outside world."""
 
 import ast
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src" / "onggi"
@@ -22,7 +25,6 @@ OWNERS = {
     "grpc": "cri",
     "h11": "httpd",
     "urllib3": "registry",
-    "rich": "cli",
 }
 PURE = (
     "dockerfile/",
@@ -110,3 +112,16 @@ def test_the_check_can_fail() -> None:
     assert violations_in(Path("engine/specgen"), "import os\n")
     assert violations_in(Path("engine/x"), "import os\nos.environ['A']\n")
     assert not violations_in(Path("engine/x"), "import os\nfrom ..store import db\n")
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[^a-z0-9]", text)[0] for text in project["dependencies"]}
+    found = {
+        name[0]
+        for path in SRC.rglob("*.py")
+        for name in imports(
+            ast.parse(path.read_text()), ["onggi", *path.relative_to(SRC).parts[:-1]]
+        )
+    }
+    assert found - sys.stdlib_module_names - {"onggi"} == declared

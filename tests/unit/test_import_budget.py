@@ -11,7 +11,7 @@ import onggi
 SOURCE = str(Path(onggi.__file__).parents[1])
 HEAVY = {
     "argparse", "asyncio", "dataclasses", "datetime", "email", "hashlib", "http", "inspect", "isal",
-    "logging", "pathlib", "random", "rich", "shutil", "sqlite3", "ssl", "subprocess", "tempfile",
+    "logging", "pathlib", "random", "shutil", "sqlite3", "ssl", "subprocess", "tempfile",
     "threading", "urllib", "urllib3", "uuid", "zstandard",
 }  # fmt: skip
 PATHS = {
