@@ -50,6 +50,29 @@ def test_the_disk_keeps_the_containers_ids(onggi: Onggi, busybox: str, tmp_path:
     assert seen == "7\n"
 
 
+def test_an_image_and_a_part_of_a_volume_in_it(onggi: Onggi, busybox: str) -> None:
+    volume = "type=volume,src=mappedpart,dst=/part,volume-subpath=sub"
+    try:
+        onggi(
+            "run",
+            "--rm",
+            "-v",
+            "mappedpart:/v",
+            busybox,
+            "sh",
+            "-c",
+            "mkdir /v/sub; echo x>/v/sub/x",
+        )
+        words = ("run", "--rm", "--userns", "auto", "--mount", volume)
+        words = (*words, "--mount", f"type=image,src={busybox},dst=/i,ro")
+        script = "cat /part/x; stat -c %u /part/x /i/bin/sh; echo y > /part/y"
+        for _ in range(2):
+            done = onggi(*words, busybox, "sh", "-c", script)
+            assert (done.stdout, done.stderr) == ("x\n0\n0\n", "")
+    finally:
+        onggi("volume", "rm", "-f", "mappedpart")
+
+
 @pytest.mark.sec("B9")
 def test_no_two_maps_overlap(onggi: Onggi, busybox: str) -> None:
     def one(number: int) -> str:

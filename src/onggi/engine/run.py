@@ -107,7 +107,7 @@ class Run:
             )
             plan = self._plan(edits, detached)
             created = self._spawn(plan, cgroup, edits)
-        self._undo.callback(created.abort)
+            self._undo.callback(created.abort)
         self.server = self._listen()
         if notes.why_ended(services.paths, container.id):  # after the row: see control.stop
             raise Conflict(f"container {container.id} was stopped while it was being started")

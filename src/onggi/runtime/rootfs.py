@@ -150,20 +150,28 @@ def make_beneath(directory_fd: int, path: str, *, directory: bool) -> int:
 
 def open_sources(mounts: tuple[PlanMount, ...]) -> dict[int, int]:
     """Copies of all bind sources, by the mount's index: taken while "/" is still the host's and its
-    propagation untouched."""
-    sources = {}
-    for index, wanted in enumerate(mounts):
-        if wanted.kind == "detached":
-            sources[index] = int(wanted.source)
-        elif wanted.kind == "bind":
-            recursive = "rbind" in wanted.options
-            try:
-                sources[index] = mount.open_tree(wanted.source, recursive=recursive)
-            except FileNotFoundError as error:
-                raise InvalidInput(f"bind source path does not exist: {wanted.source}") from error
-            except OSError as error:
-                raise failed(wanted, error) from error
+    propagation untouched. The descriptors are the caller's, those of detached mounts too."""
+    sources: dict[int, int] = {}
+    try:
+        for index, wanted in enumerate(mounts):
+            if wanted.kind == "detached":
+                sources[index] = os.dup(int(wanted.source))
+            elif wanted.kind == "bind":
+                sources[index] = _open_source(wanted)
+    except BaseException:
+        for fd in sources.values():
+            os.close(fd)
+        raise
     return sources
+
+
+def _open_source(wanted: PlanMount) -> int:
+    try:
+        return mount.open_tree(wanted.source, recursive="rbind" in wanted.options)
+    except FileNotFoundError as error:
+        raise InvalidInput(f"bind source path does not exist: {wanted.source}") from error
+    except OSError as error:
+        raise failed(wanted, error) from error
 
 
 def mount_from_devices(plan: InitPlan) -> tuple[InitPlan, list[int]]:
