@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,3 +160,11 @@ def test_a_receiver_that_reads_nothing_does_not_stop_the_container(
 def test_refusals(onggi: Onggi, busybox: str, flags: list[str], words: str) -> None:
     assert words in onggi("run", "--rm", *flags, busybox, "true", code=125).stderr
     assert onggi.out("ps", "-aq") == ""
+
+
+def test_following_ends_at_the_moment_that_is_asked_for(onggi: Onggi, busybox: str) -> None:
+    script = "echo first; sleep 600"
+    onggi("run", "-d", "--name", "box", busybox, "sh", "-c", script)
+    onggi.until("first", "logs", "box")
+    assert onggi.out("logs", "-f", "--until", f"{time.time() + 0.5:.3f}", "box") == "first"
+    assert onggi.out("logs", "-f", "--until", "1h", "box") == ""

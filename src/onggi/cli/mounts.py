@@ -40,7 +40,7 @@ def parse_volume(spec: str, cwd: str) -> MountRequest:
     if len(parts) == 1:
         return MountRequest("volume", "", _target(parts[0], spec))
     source, target = parts[0], _target(parts[1], spec)
-    read_only, propagation, no_copy = _volume_options(parts[2] if len(parts) == 3 else "", spec)
+    read_only, propagation, no_copy = _volume_options(parts[2] if len(parts) == 3 else "")
     if source[0] in "/.~":
         path = os.path.normpath(os.path.join(cwd, source))
         return MountRequest("bind", path, target, read_only, propagation, create_source=True)
@@ -48,7 +48,7 @@ def parse_volume(spec: str, cwd: str) -> MountRequest:
     return MountRequest("volume", source, target, read_only, no_copy=no_copy)
 
 
-def _volume_options(text: str, spec: str) -> tuple[bool, str, bool]:
+def _volume_options(text: str) -> tuple[bool, str, bool]:
     read_only, propagation, no_copy, modes = False, "rprivate", False, 0
     for option in text.split(",") if text else ():
         if option in ("ro", "rw"):

@@ -56,7 +56,7 @@ def print_template(
     try:
         lines = [parsed.render(row) for row in rows]
         if is_table:
-            lines.insert(0, parsed.render(_titles(headers, text)))
+            lines.insert(0, parsed.render(_titles(headers)))
     except TemplateError as error:
         raise refusal(f"failed to execute template: {error}") from error
     if is_table:
@@ -65,7 +65,7 @@ def print_template(
         session.out.show("".join(f"{line}\n" for line in lines))
 
 
-def _titles(headers: Mapping[str, str], template: str) -> dict[str, Any]:
+def _titles(headers: Mapping[str, str]) -> dict[str, Any]:
     """The row that a table template is rendered with for its title line."""
     titles: dict[str, Any] = dict(headers)
     titles["Label"] = label_title

@@ -125,7 +125,7 @@ class Containers:
             mounts = points.merged(inherited, own)
             try:
                 config = merge.merge(container_id, options, image, mounts, self._host_name(options))
-                for warning in launch.check(config, self._paths):
+                for warning in launch.check(config):
                     self._warn(warning)
                 self._paths.make_container(container_id)
                 container = self._insert(container_id, options.name, config)

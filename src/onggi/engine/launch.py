@@ -15,7 +15,6 @@ from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..spec.container import Container, ContainerConfig
 from . import detach, health, hostcheck, hostfiles, lifecycle, logdriver, removal, restart, specgen
 from .cgroups import cgroup_of
-from .paths import Paths
 from .run import Services
 from .watch import FAILED_TO_START, Watch, policy_of
 
@@ -77,7 +76,7 @@ class Launcher:
         self._services.store.containers.update_state(container.id, failed)
 
 
-def check(config: ContainerConfig, paths: Paths) -> list[str]:
+def check(config: ContainerConfig) -> list[str]:
     """Refuse at create what could only fail at start: every user value that ends in a file or in
     the runtime's plan. Warnings for what the host cannot do."""
     host = config.options.host

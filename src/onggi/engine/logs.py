@@ -6,6 +6,7 @@ when the container's monitor is gone.
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -124,12 +125,21 @@ class _Reader:
                     os.close(current)
                     inode, current = following
                     continue
-                if ended:
+                left_ms = self._left_ms()
+                if ended or left_ms == 0:
                     return
-                ended = any(ready == monitor for ready, _ in poll.poll())
+                ended = any(ready == monitor for ready, _ in poll.poll(left_ms))
                 inotify.drain(watch)
         finally:
             os.close(current)
+
+    def _left_ms(self) -> float | None:
+        """How long something that is asked for can still come: 0 is the end, None is for ever."""
+        until_ns = self._chosen.until_ns
+        if not until_ns:
+            return None
+        left_ns = until_ns - time.time_ns()
+        return left_ns / 1e6 + 1 if left_ns > 0 else 0
 
     def _after(self, inode: int) -> tuple[int, int] | None:
         """(inode, descriptor) of the generation after that one; None while it is the newest."""
