@@ -79,9 +79,6 @@ def test_strict_holds_without_masks(onggi: Onggi, canary: Any) -> None:
 @NEEDS_LANDLOCK
 @pytest.mark.sec("A13")
 def test_landlock_keeps_the_hosts_abstract_sockets(onggi: Onggi, tmp_path: Path) -> None:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"\0onggi-test-{os.getpid()}")
-    listener.listen()
     code = (
         "import socket,sys; s = socket.socket(socket.AF_UNIX);"
         f"print(s.connect_ex(chr(0) + 'onggi-test-{os.getpid()}'))"
@@ -93,11 +90,13 @@ def test_landlock_keeps_the_hosts_abstract_sockets(onggi: Onggi, tmp_path: Path)
               for word in ("-v", f"/{name}:/{name}:ro")]  # fmt: skip
     run = ["run", "--rm", "--network", "host", *mounts]
     probe = ["busybox", python, "-I", "-S", "-c", code]
-    found = {
-        option: onggi.out(*run, "--security-opt", f"landlock={option}", *probe)
-        for option in ("on", "off")
-    }
-    listener.close()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0onggi-test-{os.getpid()}")
+        listener.listen()
+        found = {
+            option: onggi.out(*run, "--security-opt", f"landlock={option}", *probe)
+            for option in ("on", "off")
+        }
     assert found == {"on": "1", "off": "0"}
 
 

@@ -51,7 +51,7 @@ _X86_64 = {
     "keyctl": 250, "personality": 135, "memfd_create": 319, "ioprio_set": 251, "bpf": 321,
     "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "gettid": 186, "kcmp": 312,
     "pidfd_send_signal": 424, "fstatfs": 138, "process_vm_writev": 311, "syncfs": 306,
-    "setfsuid": 122, "setfsgid": 123, "sched_setattr": 314,
+    "setfsuid": 122, "setfsgid": 123, "sched_setattr": 314, "rt_sigaction": 13,
 }  # fmt: skip
 _AARCH64 = {
     "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97, "setns": 268, "prctl": 167,
@@ -59,7 +59,7 @@ _AARCH64 = {
     "keyctl": 219, "personality": 92, "memfd_create": 279, "ioprio_set": 30, "bpf": 280,
     "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "gettid": 178, "kcmp": 272,
     "pidfd_send_signal": 424, "fstatfs": 44, "process_vm_writev": 271, "syncfs": 267,
-    "setfsuid": 151, "setfsgid": 152, "sched_setattr": 274,
+    "setfsuid": 151, "setfsgid": 152, "sched_setattr": 274, "rt_sigaction": 134,
 }  # fmt: skip
 _EVERYWHERE = {
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,

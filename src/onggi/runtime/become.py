@@ -18,10 +18,12 @@ from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
 from ..linux import capability, landlock, process, rlimit, safefs, seccomp, springboard
+from ..linux.libc import syscall
 from . import command, handshake, identity
 from .plan import ProcessPlan, Scheduling
 from .stdio import Ends
 
+LIBRARY_SIGNALS = (32, 33)  # glibc: cancellation and setxid (nptl/pthreadP.h)
 _EVERY_SIGNAL = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
 
 
@@ -62,10 +64,13 @@ class Ready:
 
 def reset_signals() -> None:
     """Default actions and an empty mask. Called first thing in a child: a handler of the parent's
-    must not run here, and ignored signals would stay ignored in the container."""
+    must not run here, and ignored signals would stay ignored in the container. Two signals the C
+    library keeps from us; whoever started us may have ignored them all the same."""
     signal.set_wakeup_fd(-1)
     for number in _EVERY_SIGNAL:
         signal.signal(number, signal.SIG_DFL)
+    for number in LIBRARY_SIGNALS:
+        syscall("rt_sigaction", number, bytes(32), None, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
