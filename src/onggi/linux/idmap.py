@@ -15,7 +15,7 @@ from struct import pack
 from typing import TypeVar
 
 from ..errors import Unsupported
-from . import capability, mount, namespace, tools
+from . import capability, cgroup, mount, namespace, tools
 from .libc import syscall
 
 _MOUNT_ATTR_IDMAP = 0x100000
@@ -32,22 +32,12 @@ def write_maps(pid: int, uid_map: Maps, gid_map: Maps) -> None:
         single = len(maps) == 1 and tuple(maps[0])[1:] == (own, 1)
         if os.geteuid() == 0 or single:
             if single and kind == "gid" and os.geteuid() != 0:
-                _write(f"/proc/{pid}/setgroups", "deny")
+                cgroup.write(f"/proc/{pid}/setgroups", "deny")
             text = "".join(f"{inner} {outer} {size}\n" for inner, outer, size in maps)
-            _write(f"/proc/{pid}/{kind}_map", text)
+            cgroup.write(f"/proc/{pid}/{kind}_map", text)
         else:
             numbers = [str(number) for entry in maps for number in entry]
             tools.run([f"new{kind}map", str(pid), *numbers])
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} (writing {text!r})", path) from error
-    finally:
-        os.close(fd)
 
 
 def new_user_namespace(uid_map: Maps, gid_map: Maps) -> int:

@@ -143,7 +143,7 @@ def update_container(root: str, parsed: Parsed) -> int:
 def parse_signal(text: str) -> int:
     """`9`, `KILL`, `sigkill`. Raises InvalidInput."""
     if text.isascii() and text.isdigit():
-        if 0 < int(text) < 65:
+        if len(text) < 4 and 0 < int(text) < 65:
             return int(text)
         raise InvalidInput(f"unknown signal {text!r}")
     name = "SIG" + text.upper().removeprefix("SIG")

@@ -3,6 +3,7 @@
 Single-threaded: one poll loop over the terminal, the pty, the process and a signal pipe.
 """
 
+import errno
 import os
 import select
 import signal
@@ -72,7 +73,7 @@ def _relay(started: Started, wake: int) -> None:
             _forward(started, os.read(wake, 512))
         if started.pty_fd in ready and not _copy(started.pty_fd, 1):
             poll.unregister(started.pty_fd)
-        if 0 in ready and not _copy(0, started.pty_fd):
+        if 0 in ready and not _type(started.pty_fd):
             poll.unregister(0)
         if started.pidfd in ready:
             while started.pty_fd >= 0 and process.wait_readable(started.pty_fd, 0):
@@ -111,6 +112,16 @@ def _copy(source: int, target: int) -> bool:
         if not data:
             return True
     return False
+
+
+def _type(pty_fd: int) -> bool:
+    """What was typed; False when there is no more, or nobody to read it: the process is ending."""
+    try:
+        return _copy(0, pty_fd)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
 
 
 def _status(pid: int) -> int:

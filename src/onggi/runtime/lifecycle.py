@@ -242,7 +242,7 @@ def preserved_descriptors(parsed: Parsed) -> int:
 
 def number(parsed: Parsed, name: str) -> int:
     text = parsed.last(name, "0")
-    if not text.removeprefix("-").isdigit() or not text.isascii():
+    if not text.removeprefix("-").isdigit() or not text.isascii() or len(text) > 20:
         raise InvalidInput(f"invalid value {text!r} for --{name}")
     return int(text)
 

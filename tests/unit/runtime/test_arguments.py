@@ -3,7 +3,7 @@
 import pytest
 
 from onggi.errors import InvalidInput
-from onggi.runtime import commands
+from onggi.runtime import commands, lifecycle
 from onggi.runtime.arguments import COMMANDS, GLOBAL, parse, usage
 
 
@@ -45,3 +45,12 @@ def test_signals(text: str, number: int) -> None:
 def test_no_signals(text: str) -> None:
     with pytest.raises(InvalidInput):
         commands.parse_signal(text)
+
+
+def test_numbers_have_an_end() -> None:
+    """More digits than Python turns into a number are an error in words too."""
+    digits = "1" * 5000
+    with pytest.raises(InvalidInput, match="unknown signal"):
+        commands.parse_signal(digits)
+    with pytest.raises(InvalidInput, match="invalid value .* for --memory"):
+        lifecycle.number(parse(["--memory", digits, "c"], COMMANDS["update"][0]), "memory")
