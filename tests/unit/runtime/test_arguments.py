@@ -52,5 +52,5 @@ def test_numbers_have_an_end() -> None:
     digits = "1" * 5000
     with pytest.raises(InvalidInput, match="unknown signal"):
         commands.parse_signal(digits)
-    with pytest.raises(InvalidInput, match="invalid value .* for --memory"):
+    with pytest.raises(InvalidInput, match=r"invalid value .* for --memory"):
         lifecycle.number(parse(["--memory", digits, "c"], COMMANDS["update"][0]), "memory")
