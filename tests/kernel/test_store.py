@@ -396,3 +396,30 @@ def test_a_commit_of_an_upper_directory(tmp_path: Path, backend: Kind) -> None:
     finally:
         os.close(fd)
     store.close()
+
+
+@pytest.mark.parametrize("backend", ["erofs", "directory"])
+def test_processes_that_store_one_layer_do_not_disturb_each_other(
+    tmp_path: Path, backend: Kind
+) -> None:
+    """Each may mount it as soon as it has stored it, whatever the others do."""
+    layer = layer_tar({"a": b"1" * 3000})
+
+    def work(store: Store) -> None:
+        status = 1
+        try:
+            status = 0 if store.layers.mounts([store.layers.ingest([layer]).diff_id]) else 1
+        finally:
+            os._exit(status)
+
+    for number in range(15):
+        store = Store(str(tmp_path / f"{number}"), str(tmp_path / "run"), backend=backend)
+        store.layers.mounts(())
+        store.close()
+        children = []
+        for _ in range(6):
+            pid = os.fork()
+            if pid == 0:
+                work(store)
+            children.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6

@@ -3,9 +3,10 @@
 Bytes first, then the name, then the row: whatever stops in between leaves garbage at most.
 """
 
+import fcntl
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from ..errors import CorruptData
 from ..linux import process
@@ -149,13 +150,14 @@ class Maker:
                 raise in_words(error) from error
             finally:
                 os.close(fd)
-            if os.path.isdir(target):
-                if self._rows.has_file(diff_id, parent, "directory"):
+            with _alone(self._directory):  # a directory cannot replace another at one stroke
+                if self._rows.has_file(diff_id, parent, "directory") and os.path.isdir(target):
                     return
-                os.rename(target, f"{scratch}/stale")
-            os.rename(f"{scratch}/layer", target)
-            sync_directory(self._directory)
-            self._rows.add_file(diff_id, parent, "directory", "", opaque=tree.root.opaque)
+                if os.path.isdir(target):
+                    os.rename(target, f"{scratch}/stale")
+                os.rename(f"{scratch}/layer", target)
+                sync_directory(self._directory)
+                self._rows.add_file(diff_id, parent, "directory", "", opaque=tree.root.opaque)
 
 
 class Incoming:
@@ -215,6 +217,17 @@ class Incoming:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Nobody else is between its look at a name here and its row."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _index(pieces: Iterable[bytes], resolve: ResolveLower) -> LayerTree:
