@@ -1,6 +1,8 @@
 """The prunes' filters, and `system df -v`."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -49,8 +51,10 @@ def test_bad_filters(onggi: Onggi, command: str, filters: list[str], words: str)
     assert words in onggi(command, "prune", "-f", *flags, code=1).stderr
 
 
-def test_disk_usage_one_by_one(onggi: Onggi, busybox: str) -> None:
-    onggi("run", "--name", "wrote", busybox, "sh", "-c", "head -c 1000000 /dev/zero > /big")
+def test_disk_usage_one_by_one(lone_onggi: Onggi, base_image: Callable[[str], Path]) -> None:
+    onggi = lone_onggi
+    onggi("load", "-q", "-i", str(base_image("busybox:latest")))
+    onggi("run", "--name", "wrote", "busybox", "sh", "-c", "head -c 1000000 /dev/zero > /big")
     out = onggi.out("system", "df", "-v")
     for title in ("Images", "Containers", "Local Volumes"):
         assert f"{title} space usage:" in out
