@@ -270,6 +270,15 @@ def test_nothing_stays(victim: Victim, busybox: str) -> None:
     victim.works()
 
 
+def test_the_last_start_fails(victim: Victim, busybox: str) -> None:
+    """No container comes after it whose end would tidy the network."""
+    victim("run", "--rm", busybox, "true")
+    victim.until_gone()
+    before = look(victim, [])
+    victim("run", "--rm", "-d", busybox, "absent", code=127)
+    assert settle(victim, before, []) == []
+
+
 def prove_sight(victim: Victim, image: str) -> None:
     """What a running container has of the host is seen, and seen to go."""
     before = look(victim, [])

@@ -61,6 +61,8 @@ class Watch:
             run, started = self._start()
         except BaseException:
             paths.remove_running(id_)
+            if self._services.wiring.is_idle():  # at once: nobody is left to do it later
+                self._services.wiring.take_down_unused()
             raise
         os.close(self._lock)
         ready()
