@@ -238,6 +238,7 @@ def test_nothing_stays(victim: Victim, busybox: str) -> None:
     victim.until_gone(but=1)
     victim.until("seq=", "logs", "--tail", "1", "anchor")
     monitor = victim.monitor("anchor")
+    victim("system", "prune", "-f")
     prove_sight(victim, busybox)
     before = look(victim, [])
     memory, files = resident_kib(monitor), open_files(monitor)
@@ -246,7 +247,7 @@ def test_nothing_stays(victim: Victim, busybox: str) -> None:
     reports = work(victim, busybox, 4, 4 + LIFECYCLES, WORKERS)
     took_s = time.monotonic() - began
 
-    victim("image", "prune", "-f")  # an rmi beside other commands leaves bytes to the next one
+    victim("system", "prune", "-f")  # an rmi beside other commands leaves bytes to the next one
     ids = [id_ for one in reports for id_ in one["ids"]]
     left = settle(victim, before, ids)
     failed = {what for one in reports for what in one["failed"]}
