@@ -280,9 +280,11 @@ def test_a_monitor_is_killed(victim: Victim, busybox: str, how: str) -> None:
 
 def test_a_monitor_is_killed_under_its_client(victim: Victim, busybox: str) -> None:
     """The attached command waits for the container's end, and says 255."""
-    process = victim.start("run", "--name", "it", busybox, "sleep", "300")
+    script = "echo up; exec sleep 300"
+    process = victim.start("run", "--name", "it", busybox, "sh", "-c", script)
+    assert process.stdout is not None
     try:
-        victim.until("running", "ps", "-a", "--format", "{{.State}}")
+        assert process.stdout.readline() == b"up\n"  # the row says running a moment earlier
         kill_pid(victim.monitor("it"))
         victim("stop", "-t", "0", "it", timeout_s=20)
         output, _ = process.communicate(timeout=20)

@@ -321,6 +321,7 @@ class Containers:
                     continue  # started or removed meanwhile
                 removed.append(container.id)
         initlayer.collect(self._store, self._paths)
+        self._wiring.sweep()
         return removed
 
     def _clean(self, container: Container) -> None:

@@ -86,6 +86,17 @@ class Wiring:
                 bridge.detach(endpoint)
                 self._store.networks.release(endpoint.container_id)
 
+    def sweep(self) -> None:
+        """Finish what killed commands and monitors left: endpoints of containers that are gone,
+        and a network that nobody is on."""
+        with self._networks.locked():
+            for endpoint in self._store.networks.endpoints():
+                if not self._lives(endpoint.container_id):
+                    bridge.detach(endpoint)
+                    self._store.networks.release(endpoint.container_id)
+            if not self._used():
+                self._take_down_unused()
+
     def _lives(self, container_id: str) -> bool:
         """Also without its monitor, which held the ports: the rules still lead to it."""
         try:
