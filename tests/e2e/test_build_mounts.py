@@ -24,20 +24,20 @@ def test_bind(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
         f"""FROM {busybox} AS tools
 RUN mkdir -p /out/sub && echo tool > /out/sub/tool && ln -s /out/sub /link
 FROM {busybox}
-WORKDIR /work
+WORKDIR /made
 RUN --mount=target=/ctx --mount=type=bind,source=src,target=here,rw \\
     --mount=type=bind,from=tools,source=/link/tool,target=/bin/the-tool \\
     --mount=type=bind,from=tools,target=/tools,rw \\
     (ls /ctx here; cat /bin/the-tool) > /seen && echo x > here/new && rm -r /tools/out \\
     && ! touch /ctx/no && pwd >> /seen
-RUN ls -d /work/here /ctx /tools /bin/the-tool 2> /dev/null >> /seen; true
+RUN ls -d /made/here /ctx /tools /bin/the-tool 2> /dev/null >> /seen; true
 """,
         src__main="1",
         noise="x",
         _dot_dockerignore="noise\n.dockerignore\n",
     )
     build(onggi, top)
-    assert run(onggi, "cat", "/seen") == ("/ctx:\nDockerfile\nsrc\n\nhere:\nmain\ntool\n/work")
+    assert run(onggi, "cat", "/seen") == ("/ctx:\nDockerfile\nsrc\n\nhere:\nmain\ntool\n/made")
     assert build(onggi, top).count("Using cache") == 4
     (top / "Dockerfile").touch()
     (top / "src/main").write_text("2")
