@@ -10,7 +10,9 @@ pytestmark = pytest.mark.root
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNIFIED = (CGROUPS / "cgroup.controllers").exists()
-EAT = "head -c 200m /dev/zero | tail -c 200m > /dev/null"  # tail keeps it all in memory
+# One process charges memory and asks to be the victim: a second one that is charged while the first
+# is still dying can cost another process its life (kernel, mm/oom_kill.c: MMF_OOM_SKIP).
+EAT = "(echo 1000 > /proc/self/oom_score_adj; exec tail -c 200m /dev/zero)"
 # By controller: the file that holds the limit in each hierarchy.
 FILES = {
     "memory": ("memory/{}/memory.limit_in_bytes", "{}/memory.max"),
