@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..dockerfile.ignore import IgnoreRules
-from ..engine.containers import Step
 from ..engine.engine import Engine
 from ..engine.lending import Lent
+from ..engine.steps import Step
 from ..errors import InvalidInput
 from ..linux.mount import mount_overlay
 from ..linux.safefs import read_file_in_root
@@ -124,7 +124,7 @@ def run(
         ),
     )
     stubs = _stubs(engine, operation, parent)
-    with engine.containers.step(options, parent, lent) as step:
+    with engine.steps.step(options, parent, lent) as step:
         return _finish(engine, operation, step, stubs, seen, kept)
 
 

@@ -198,7 +198,7 @@ def sweep(engine: Engine) -> None:
     alone = _lock(engine).try_exclusive()
     if alone is not None:
         with alone:
-            engine.containers.sweep_steps()
+            engine.steps.sweep()
 
 
 def _among_builders(engine: Engine) -> Hold:

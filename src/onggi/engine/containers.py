@@ -1,29 +1,23 @@
-"""Containers from create to remove. The verbs' long parts live beside: launch (start and watch),
-control (signals and waiting), changes (commit, diff, sizes), inspection (docker's JSON).
+"""Containers from create to remove. The verbs' long parts live beside: creation, launch (start and
+watch), control (signals and waiting), changes (commit, diff, sizes), inspection (docker's JSON).
 """
 
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..errors import Conflict, InvalidInput, NotFound, OnggiError
-from ..linux import process
-from ..progress import Message, Report, ignore
+from ..errors import Conflict, InvalidInput, NotFound
+from ..progress import Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
-from ..spec.digest import Digest, chain_id
-from ..spec.image import Image, ImageConfig
+from ..spec.digest import Digest
+from ..spec.image import Image
 from ..spec.network import Endpoint, PortBinding
-from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import parse_reference
 from ..store.store import Store
 from . import filters, lifecycle
 from .events import Events
 from .images import Images
-from .lending import NOTHING, Lent
-from .networks import Networks, container_of_mode
+from .networks import Networks
 from .paths import Paths
 from .reaper import ACTIVE, Reaper
 
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
     from ..monitor.attach import Attachment
     from ..spec.container import Resources
     from .control import Control, Table
+    from .creation import Creation
     from .launch import Launcher
     from .notes import Why
     from .pruning import Chosen
@@ -38,8 +33,6 @@ if TYPE_CHECKING:
     from .run import Services
     from .volumes import Volumes
     from .wiring import Wiring
-
-MAX_NAME_ATTEMPTS = 6
 
 
 class Containers:
@@ -51,8 +44,7 @@ class Containers:
         networks: Networks,
         volumes: Callable[[], "Volumes"],
         events: Events,
-        warn: Callable[[str], None],
-        profile: Callable[[], str],
+        creation: Callable[[], "Creation"],
     ) -> None:
         self._store = store
         self._paths = paths
@@ -60,9 +52,8 @@ class Containers:
         self._networks = networks
         self._volumes = volumes
         self._events = events
-        self._warn = warn
-        self._profile = profile
         self._reaper = Reaper(store, self._clean, events)
+        self._creation = creation
 
     @cached_property
     def _wiring(self) -> "Wiring":
@@ -74,7 +65,7 @@ class Containers:
     def _launcher(self) -> "Launcher":
         from .launch import Launcher
 
-        return Launcher(self._services)
+        return Launcher(self.services)
 
     @cached_property
     def _control(self) -> "Control":
@@ -83,7 +74,7 @@ class Containers:
         return Control(self._store, self._paths, self.get, self._events)
 
     @cached_property
-    def _services(self) -> "Services":
+    def services(self) -> "Services":
         from .run import Services
 
         return Services(
@@ -103,100 +94,7 @@ class Containers:
     ) -> Container:
         """A new container, not started. `pull` is missing, always or never. Raises NotFound for an
         image that cannot be had, Conflict for a taken name, InvalidInput with docker's words."""
-        from . import merge
-
-        if options.name:
-            merge.check_name(options.name)
-        self._check_modes(options)
-        if not options.host.security:
-            options = options._replace(host=options.host._replace(security=self._profile()))
-        return self._create(options, self._image(options, pull, report))
-
-    def _create(self, options: ContainerOptions, image: Image) -> Container:
-        from . import launch, merge, points, security
-
-        container_id = os.urandom(32).hex()
-        options = options._replace(host=security.hardened(options.host))
-        with self._store.shared():
-            inherited = points.inherited(options.host, self.get)
-            targets = [point.target for point in inherited]
-            requests = merge.wanted_mounts(options, image.config.volumes, targets)
-            own = self._volumes().resolve(requests, image.config.diff_ids, self._images.get)
-            mounts = points.merged(inherited, own)
-            try:
-                config = merge.merge(container_id, options, image, mounts, self._host_name(options))
-                for warning in launch.check(config):
-                    self._warn(warning)
-                self._paths.make_container(container_id)
-                container = self._insert(container_id, options.name, config)
-            except BaseException:
-                self._paths.remove_container(container_id)
-                self._volumes().remove_anonymous(own)
-                raise
-        self._events.container(container, "create")
-        return container
-
-    def _insert(self, container_id: str, name: str, config: Any) -> Container:
-        from . import names
-
-        me = os.getpid()
-        state = ContainerState(
-            monitor_pid=me,
-            monitor_start=process.start_time(me) or 0,
-            boot_id=self._reaper.boot_id(),
-        )
-        for attempt in range(MAX_NAME_ATTEMPTS):
-            chosen = name or names.generate(attempt)
-            container = Container(container_id, chosen, time.time_ns(), config, state)
-            try:
-                self._store.containers.insert(container)
-                return container
-            except Conflict:
-                if name or attempt == MAX_NAME_ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
-        if pull != "always":
-            try:
-                return self._of_platform(self._images.get(options.image), options)
-            except NotFound:
-                if pull == "never":
-                    raise
-        name = parse_reference(options.image).familiar
-        if pull == "missing":
-            report(Message(f"Unable to find image '{name}' locally"))
-        return self._images.pull(name, platform=options.platform, report=report)
-
-    def _of_platform(self, image: Image, options: ContainerOptions) -> Image:
-        """Raises NotFound for an image of another platform than the one asked for."""
-        if options.platform and not image.config.platform.matches(parse_platform(options.platform)):
-            raise NotFound(
-                f"image with reference {options.image} was found but does not provide the "
-                f"specified platform ({options.platform})"
-            )
-        return image
-
-    def _check_modes(self, options: ContainerOptions) -> None:
-        host = options.host
-        mode = host.network_mode
-        self._networks.check_mode(mode)
-        if host.ports and container_of_mode(mode):
-            raise InvalidInput(
-                "conflicting options: port publishing and the container type network mode"
-            )
-        if container_of_mode(mode) and options.hostname:
-            raise InvalidInput("conflicting options: hostname and the network mode")
-        if host.auto_remove and host.restart_policy not in ("", "no"):
-            raise InvalidInput("can't create 'AutoRemove' container with restart policy")
-
-    def _host_name(self, options: ContainerOptions) -> str:
-        """The host's name when the container shares the host's UTS namespace or network."""
-        shares = options.host.uts_mode == "host" or options.host.network_mode == "host"
-        if shares and not options.hostname:
-            return os.uname().nodename
-        other = container_of_mode(options.host.network_mode)
-        return self.get(other).config.hostname if other else ""
+        return self._creation().create(options, pull, report)
 
     def get(self, reference: str) -> Container:
         """By id, unambiguous start of an id, or name, as it is now. Raises NotFound."""
@@ -303,7 +201,7 @@ class Containers:
                     return False
                 raise Conflict(f'container "{container.name}" was started meanwhile')
             self._clean(container)
-            removal.delete(self._services, container, with_volumes=volumes)
+            removal.delete(self.services, container, with_volumes=volumes)
         return True
 
     def prune(self, chosen: "Chosen | None" = None) -> Sequence[str]:
@@ -342,13 +240,6 @@ class Containers:
     def start_attached(self, reference: str, *, stdin: bool) -> "Attachment":
         """Start with an attachment that misses no byte and slows the container as a pipe would."""
         return self._launcher.start_attached(self.get(reference), stdin=stdin)
-
-    def start_step(self, container: Container, lent: Lent) -> "Attachment":
-        """Start a build step with what its builder lends to it."""
-        from .launch import Launcher
-
-        launcher = Launcher(self._services._replace(lent=lent))
-        return launcher.start_attached(self.get(container.id), stdin=False)
 
     def attach(self, reference: str, *, stdin: bool) -> "Attachment":
         """Join a running container's streams. Raises Conflict when it does not run."""
@@ -437,61 +328,3 @@ class Containers:
             container, "commit", comment=message, imageID=image_id, imageRef=target
         )
         return image_id
-
-    # -- build steps
-
-    @contextmanager
-    def step(
-        self, options: ContainerOptions, layers: tuple[Digest, ...], lent: Lent = NOTHING
-    ) -> Iterator["Step"]:
-        """A container for one RUN of a build, on these layers: hidden, and gone when the block
-        ends."""
-        self._check_modes(options)
-        image = Image(chain_id(layers), ImageConfig(host_platform(), layers), None, 0, 0, ())
-        container = self._create(options._replace(purpose="build"), image)
-        try:
-            yield Step(self, container, self._paths.upper(container.id), lent)
-        finally:
-            try:
-                self.remove(container.id, force=True, volumes=True)
-            except NotFound:
-                pass
-
-    def sweep_steps(self) -> None:
-        """Remove the step containers of builders that died."""
-        for container in self._store.containers.list(all=True, purpose="build"):
-            seen = self._reaper.observe(container)
-            if seen.state.status not in ACTIVE and not self._reaper.is_watched(seen.state):
-                try:
-                    self.remove(container.id, force=True, volumes=True)
-                except OnggiError:
-                    continue  # another command is at it
-
-
-class StepResult(NamedTuple):
-    exit_code: int
-    upper_path: str
-    oom_killed: bool
-
-
-class Step:
-    """One build step's container."""
-
-    def __init__(
-        self, containers: Containers, container: Container, upper: str, lent: Lent
-    ) -> None:
-        self._containers = containers
-        self.container = container
-        self._upper = upper
-        self._lent = lent
-
-    def run(self, output: Callable[[int, bytes], None]) -> StepResult:
-        """Run to the end, handing on (stream, bytes). The step dies with its builder."""
-        attachment = self._containers.start_step(self.container, self._lent)
-        try:
-            for stream, data in attachment.frames():
-                output(stream, data)
-        finally:
-            attachment.close()
-        state = self._containers.wait(self.container.id)
-        return StepResult(state.exit_code, self._upper, state.oom_killed)

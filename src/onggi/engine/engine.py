@@ -20,8 +20,10 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .archive import Archive
+    from .creation import Creation
     from .execs import Execs
     from .logs import Logs
+    from .steps import Steps
     from .system import System
     from .volumes import Volumes
 
@@ -41,6 +43,7 @@ class Engine:
     ) -> None:
         """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time."""
         self._settings = settings
+        self._warn = warn
         self.store = Store(root, run)
         self.paths = Paths(root, run)
         self.events = Events(run)
@@ -53,8 +56,7 @@ class Engine:
             self.networks,
             lambda: self.volumes,
             self.events,
-            warn,
-            lambda: self.security_profile,
+            lambda: self.creation,
         )
 
     @cached_property
@@ -77,6 +79,28 @@ class Engine:
         from .volumes import Volumes
 
         return Volumes(self.store, self.paths.root, self.events)
+
+    @cached_property
+    def creation(self) -> "Creation":
+        from .creation import Creation
+
+        return Creation(
+            self.store,
+            self.paths,
+            self.images,
+            self.networks,
+            lambda: self.volumes,
+            self.events,
+            self._warn,
+            lambda: self.security_profile,
+            self.containers.get,
+        )
+
+    @cached_property
+    def steps(self) -> "Steps":
+        from .steps import Steps
+
+        return Steps(self.containers, self.creation)
 
     @cached_property
     def execs(self) -> "Execs":

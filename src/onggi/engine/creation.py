@@ -1,0 +1,154 @@
+"""Making a container: everything that is decided and checked before its first start."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Conflict, InvalidInput, NotFound
+from ..linux import process
+from ..progress import Message, Report
+from ..spec.container import Container, ContainerOptions, ContainerState
+from ..spec.digest import Digest, chain_id
+from ..spec.image import Image, ImageConfig
+from ..spec.platform import host_platform, parse_platform
+from ..spec.reference import parse_reference
+from ..store.store import Store
+from .events import Events
+from .images import Images
+from .networks import Networks, container_of_mode
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from .volumes import Volumes
+
+MAX_NAME_ATTEMPTS = 6
+
+
+class Creation:
+    def __init__(
+        self,
+        store: Store,
+        paths: Paths,
+        images: Images,
+        networks: Networks,
+        volumes: Callable[[], "Volumes"],
+        events: Events,
+        warn: Callable[[str], None],
+        profile: Callable[[], str],
+        find: Callable[[str], Container],
+    ) -> None:
+        """`profile` is the security profile of containers that name none; `find` looks a container
+        up as it is now."""
+        self._store = store
+        self._paths = paths
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._events = events
+        self._warn = warn
+        self._profile = profile
+        self._find = find
+
+    def create(self, options: ContainerOptions, pull: str, report: Report) -> Container:
+        """Of an image by name, which is pulled as `pull` says."""
+        from . import merge
+
+        if options.name:
+            merge.check_name(options.name)
+        self._check_modes(options)
+        if not options.host.security:
+            options = options._replace(host=options.host._replace(security=self._profile()))
+        return self._create(options, self._image(options, pull, report))
+
+    def create_step(self, options: ContainerOptions, layers: tuple[Digest, ...]) -> Container:
+        """For one RUN of a build, on these layers; hidden from the lists."""
+        self._check_modes(options)
+        image = Image(chain_id(layers), ImageConfig(host_platform(), layers), None, 0, 0, ())
+        return self._create(options._replace(purpose="build"), image)
+
+    def _create(self, options: ContainerOptions, image: Image) -> Container:
+        from . import launch, merge, points, security
+
+        container_id = os.urandom(32).hex()
+        options = options._replace(host=security.hardened(options.host))
+        with self._store.shared():
+            inherited = points.inherited(options.host, self._find)
+            targets = [point.target for point in inherited]
+            requests = merge.wanted_mounts(options, image.config.volumes, targets)
+            own = self._volumes().resolve(requests, image.config.diff_ids, self._images.get)
+            mounts = points.merged(inherited, own)
+            try:
+                config = merge.merge(container_id, options, image, mounts, self._host_name(options))
+                for warning in launch.check(config):
+                    self._warn(warning)
+                self._paths.make_container(container_id)
+                container = self._insert(container_id, options.name, config)
+            except BaseException:
+                self._paths.remove_container(container_id)
+                self._volumes().remove_anonymous(own)
+                raise
+        self._events.container(container, "create")
+        return container
+
+    def _insert(self, container_id: str, name: str, config: Any) -> Container:
+        from . import names
+
+        me = os.getpid()
+        state = ContainerState(
+            monitor_pid=me,
+            monitor_start=process.start_time(me) or 0,
+            boot_id=process.boot_id(),
+        )
+        for attempt in range(MAX_NAME_ATTEMPTS):
+            chosen = name or names.generate(attempt)
+            container = Container(container_id, chosen, time.time_ns(), config, state)
+            try:
+                self._store.containers.insert(container)
+                return container
+            except Conflict:
+                if name or attempt == MAX_NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
+        if pull != "always":
+            try:
+                return self._of_platform(self._images.get(options.image), options)
+            except NotFound:
+                if pull == "never":
+                    raise
+        name = parse_reference(options.image).familiar
+        if pull == "missing":
+            report(Message(f"Unable to find image '{name}' locally"))
+        return self._images.pull(name, platform=options.platform, report=report)
+
+    def _of_platform(self, image: Image, options: ContainerOptions) -> Image:
+        """Raises NotFound for an image of another platform than the one asked for."""
+        if options.platform and not image.config.platform.matches(parse_platform(options.platform)):
+            raise NotFound(
+                f"image with reference {options.image} was found but does not provide the "
+                f"specified platform ({options.platform})"
+            )
+        return image
+
+    def _check_modes(self, options: ContainerOptions) -> None:
+        host = options.host
+        mode = host.network_mode
+        self._networks.check_mode(mode)
+        if host.ports and container_of_mode(mode):
+            raise InvalidInput(
+                "conflicting options: port publishing and the container type network mode"
+            )
+        if container_of_mode(mode) and options.hostname:
+            raise InvalidInput("conflicting options: hostname and the network mode")
+        if host.auto_remove and host.restart_policy not in ("", "no"):
+            raise InvalidInput("can't create 'AutoRemove' container with restart policy")
+
+    def _host_name(self, options: ContainerOptions) -> str:
+        """The host's name when the container shares the host's UTS namespace or network."""
+        shares = options.host.uts_mode == "host" or options.host.network_mode == "host"
+        if shares and not options.hostname:
+            return os.uname().nodename
+        other = container_of_mode(options.host.network_mode)
+        return self._find(other).config.hostname if other else ""
