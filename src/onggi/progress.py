@@ -44,6 +44,14 @@ class Warning(NamedTuple):
     text: str
 
 
+class PushResult(NamedTuple):
+    """What a push made of the tag, for programs: people are told by a message."""
+
+    tag: str
+    digest: str
+    size_bytes: int
+
+
 class StepStarted(NamedTuple):
     """Build step `number` of `total` begins; `text` is the instruction as written."""
 
@@ -70,7 +78,7 @@ class StepFinished(NamedTuple):
     duration_s: float = 0.0
 
 
-Event = Layer | Message | Warning | StepStarted | StepOutput | StepFinished
+Event = Layer | Message | Warning | PushResult | StepStarted | StepOutput | StepFinished
 Report = Callable[[Event], None]
 
 

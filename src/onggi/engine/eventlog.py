@@ -35,9 +35,11 @@ def read(
     until_ns: int = 0,
     filters: Filters | None = None,
     waiting: Callable[[], None] = lambda: None,
+    listener: int = -1,
 ) -> Iterator[Event]:
     """Events in the order in which they happened. 0 is no bound: without both only those to come.
-    `waiting` is called whenever everything so far has been given. Raises InvalidInput."""
+    `waiting` is called whenever everything so far has been given. `listener` is the socket of whom
+    they are for: when its other end has gone they end. Raises InvalidInput."""
     chosen = filters or {}
     check(chosen)
     if since_ns and until_ns and since_ns > until_ns:
@@ -49,7 +51,7 @@ def read(
     watch = inotify.watch(events.directory)
     try:
         for event in _stream(
-            events.directory, watch, bool(since_ns or until_ns), until_ns, waiting
+            events.directory, watch, bool(since_ns or until_ns), until_ns, waiting, listener
         ):
             moment = event["timeNano"]
             if moment >= since_ns and not 0 < until_ns < moment and includes(chosen, event):
@@ -59,7 +61,12 @@ def read(
 
 
 def _stream(
-    directory: str, watch: int, past: bool, until_ns: int, waiting: Callable[[], None]
+    directory: str,
+    watch: int,
+    past: bool,
+    until_ns: int,
+    waiting: Callable[[], None],
+    listener: int,
 ) -> Iterator[Event]:
     reader = _Reader(directory, past)
     try:
@@ -71,8 +78,12 @@ def _stream(
             waiting()
             poll = select.poll()
             poll.register(watch, select.POLLIN)
+            if listener >= 0:
+                poll.register(listener, select.POLLRDHUP)
             limit_s = min(remaining_s, LOOK_AGAIN_S) if until_ns else None
-            poll.poll(None if limit_s is None else limit_s * 1000 + 1)
+            ready = poll.poll(None if limit_s is None else limit_s * 1000 + 1)
+            if any(fd == listener for fd, _ in ready):
+                return
             inotify.drain(watch)
     finally:
         reader.close()

@@ -6,11 +6,11 @@ loaded by the commands that speak to one.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import InvalidInput, NotFound, Unsupported
-from ..progress import Message, Report, Warning, ignore
+from ..errors import Conflict, InvalidInput, NotFound, Unsupported
+from ..progress import Message, PushResult, Report, Warning, ignore
 from ..spec.digest import Digest
 from ..spec.image import History, Image, ImageConfig, config_document
 from ..spec.jsontext import canonical
@@ -21,14 +21,23 @@ from ..store.store import Store
 from . import imageview
 from .events import Events
 from .imageview import HistoryRow
+from .pruning import Chosen
 
 if TYPE_CHECKING:
     from ..registry import config
     from ..registry.client import Registry
-    from ..registry.pulling import Pulled
+    from ..registry.protocol import Secret
+    from ..registry.pulling import Described, Pulled
     from .settings import Settings
 
 DEFAULT_TAG = "latest"
+
+
+class Pruned(NamedTuple):
+    """What a prune removed, in docker's words, and the bytes of the layers that went."""
+
+    removed: tuple[Removed, ...]
+    reclaimed_bytes: int
 
 
 class Images:
@@ -69,7 +78,39 @@ class Images:
                 self._events.image("delete", text, text)
         return removed
 
+    def prune(self, chosen: Chosen, *, everything: bool = False) -> Pruned:
+        """Remove the images that no container is of: those without a name, or all."""
+        images = self._store.images.list()
+        in_use = {container.config.image_id for container in self._store.containers.list()}
+        sizes = imageview.layer_sizes(self._store, images)
+        removed: list[Removed] = []
+        for image in images:
+            if image.id in in_use or (image.tags and not everything):
+                continue
+            if not chosen.admits(image.config.labels, image.created_ns):
+                continue
+            for name in image.tags or (str(image.id),):
+                try:
+                    removed += self.remove(name)
+                except (Conflict, NotFound):
+                    continue  # somebody took or removed it meanwhile
+        freed = sum(sizes.get(text, 0) for what, text in removed if what == "Deleted")
+        self._events.emit("image", "prune", "", {"reclaimed": str(freed)})
+        return Pruned(tuple(removed), freed)
+
     # -- registries
+
+    def with_secrets(self, secrets: "Mapping[str, Secret]") -> "Images":
+        """The same images for a client that brings its own credentials, by registry."""
+        return Images(self._store, self._settings._replace(secrets=secrets), self._events)
+
+    def authenticate(self, server: str, secret: "Secret") -> "Secret":
+        """Check credentials at the registry; what the client is to store for them."""
+        return self._registry(ignore).prove(server, secret)
+
+    def describe(self, reference: str) -> "Described":
+        """What the registry has under that name."""
+        return self._registry(ignore).describe(parse_reference(reference), ignore)
 
     def pull(
         self,
@@ -186,6 +227,7 @@ class Images:
         )
         self._events.image("push", reference.familiar, reference.familiar_name)
         report(Message(f"{reference.tag}: digest: {pushed.digest} size: {pushed.size_bytes}"))
+        report(PushResult(reference.tag, str(pushed.digest), pushed.size_bytes))
 
     def login(self, server: str, username: str, password: str, report: Report = ignore) -> None:
         """Check and store. Raises Unauthorized when the registry does not know them."""
@@ -220,8 +262,10 @@ class Images:
 
     def _registry(self, report: Report) -> "Registry":
         from ..registry.client import Registry
-        from ..registry.credentials import Credentials
+        from ..registry.credentials import Credentials, Lent
 
+        if self._settings.secrets is not None:
+            return Registry(self.web_settings(), Lent(self._settings.secrets))
         path = self._settings.docker_config
         credentials = Credentials(
             path, run=_helper_runner(path), warn=lambda text: report(Warning(text))
@@ -275,6 +319,17 @@ class Images:
         id_ = self._store.images.add(document, tags=(target,) if target else ()).id
         self._events.image("import", id_, id_)
         return id_
+
+    def import_from(self, url: str, reference: str = "", **more: Any) -> Digest:
+        """`import_` of what an http(s) address has."""
+        from ..registry import fetch
+
+        with self._store.scratch.directory() as directory:
+            path = f"{directory}/archive"
+            with open(path, "xb") as file:
+                fetch.fetch(self.web_settings(), url, file.write)
+            with open(path, "rb") as file:
+                return self.import_(file.read, reference, **more)
 
     # the last method, since it hides the type of that name from those after it
 

@@ -1,10 +1,11 @@
 """Docker's view of an image: `image inspect` JSON key for key (API 1.50), and history rows."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..errors import NotFound
-from ..spec.digest import Digest
+from ..spec.digest import Digest, chain_id
 from ..spec.image import Image
 from ..spec.reference import parse_reference
 from ..store.images import created_ns
@@ -62,6 +63,26 @@ def inspect(store: Store, image: Image) -> dict[str, Any]:
     result["RootFS"] = {"Type": "layers", **layers}
     result["Metadata"] = {"LastTagTime": ZERO_TIME}
     return result
+
+
+def layer_sizes(store: Store, images: Iterable[Image]) -> dict[str, int]:
+    """Bytes of every layer of the images, by the chain id that docker calls it by."""
+    sizes = {}
+    for image in images:
+        chain: tuple[Digest, ...] = ()
+        for diff_id in image.config.diff_ids:
+            chain = (chain_id((*chain, diff_id)),)
+            if chain[0] not in sizes:
+                sizes[str(chain[0])] = layer_size(store, diff_id)
+    return sizes
+
+
+def layer_size(store: Store, diff_id: Digest) -> int:
+    """0 for a layer that has gone since it was listed: it holds nothing."""
+    try:
+        return store.layers.size(diff_id)
+    except NotFound:
+        return 0
 
 
 def history(store: Store, image: Image) -> list[HistoryRow]:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from .. import __version__
 from ..errors import NotFound
 from ..linux.cgroup import Cgroup
-from ..spec.digest import Digest
 from ..spec.platform import host_platform
 from ..store.store import Store
 from .containers import Containers
 from .images import Images
+from .imageview import layer_size
 from .paths import file_bytes
 from .volumes import Volumes
 
@@ -80,8 +80,8 @@ class System:
         used = {c.config.image_id for c in containers}
         layers = {layer for image in images for layer in image.config.diff_ids}
         held = {layer for i in images if i.id in used for layer in i.config.diff_ids}
-        total = sum(self._layer_bytes(layer) for layer in layers)
-        kept = sum(self._layer_bytes(layer) for layer in held)
+        total = sum(layer_size(self._store, layer) for layer in layers)
+        kept = sum(layer_size(self._store, layer) for layer in held)
         writable = {c.id: self._writable_bytes(c.id) for c in containers}
         idle = [c.id for c in containers if c.state.status not in ("running", "paused")]
         volumes = {v.name: tree_bytes(self._volumes.path(v.name)) for v in self._volumes.list()}
@@ -108,12 +108,6 @@ class System:
         ]
 
     # Others work meanwhile: what has gone since it was listed holds nothing.
-
-    def _layer_bytes(self, layer: Digest) -> int:
-        try:
-            return self._store.layers.size(layer)
-        except NotFound:
-            return 0
 
     def _writable_bytes(self, container_id: str) -> int:
         try:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from ..errors import CorruptData, InvalidInput, NotFound
 from ..progress import Event, Report
 from ..spec.jsontext import loads_strict
-from ..spec.platform import Platform
+from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference
 from . import protocol
 from .config import Settings
 from .credentials import Credentials, server_key
 from .protocol import Secret
-from .pulling import Pull, Pulled, Sink
+from .pulling import Described, Pull, Pulled, Sink
 from .pushing import Push, Pushed, PushImage
 from .session import Patience, Refused, Session, Work
 from .transport import Timeouts, Transport
@@ -64,6 +64,14 @@ class Registry:
                 pull.layers(pulled, sink)
             return pulled
 
+    def describe(self, reference: Reference, report: Report) -> Described:
+        """What the registry itself has under the reference; no layer moves."""
+        with Transport(self._settings, self._timeouts) as transport:
+            work = self._work(transport)
+            session = Session(work, reference.domain)
+            pull = Pull(work, [session], reference, host_platform(), _serial(report))
+            return pull.describe()
+
     def push(self, reference: Reference, image: PushImage, report: Report) -> Pushed:
         """Upload what the registry does not have, then the manifest under the reference's tag."""
         with Transport(self._settings, self._timeouts) as transport:
@@ -96,10 +104,13 @@ class Registry:
         the file. Raises Unauthorized when they are wrong."""
         if not username or not password:
             raise InvalidInput("username and password must not be empty")
+        return self._credentials.put(server, self.prove(server, Secret(username, password)))
+
+    def prove(self, server: str, secret: Secret) -> Secret:
+        """Check credentials at the registry; what is to be stored for them."""
         name = _server_name(server)
         with Transport(self._settings, self._timeouts) as transport:
-            secret = Session(self._work(transport), name).prove(Secret(username, password))
-        return self._credentials.put(server, secret)
+            return Session(self._work(transport), name).prove(secret)
 
     def logout(self, server: str) -> bool:
         """Forget the credentials; False when there were none."""

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidInput, NotFound, Unavailable
@@ -193,6 +193,24 @@ class Credentials:
             raise NotFound(text)
         words = text.splitlines()[0][:200] if text and verb != "get" else "no credentials"
         raise Unavailable(f"error getting credentials: {program} {verb} exited {status}: {words}")
+
+
+class Lent(Credentials):
+    """Credentials that a client sent along with its request, by registry; nothing is stored."""
+
+    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+        super().__init__("")
+        self._secrets = {server_key(server): secret for server, secret in secrets.items()}
+
+    def get(self, server: str) -> Secret | None:
+        return self._secrets.get(server_key(server))
+
+    def put(self, server: str, secret: Secret) -> bool:
+        self._secrets[server_key(server)] = secret
+        return False
+
+    def erase(self, server: str) -> bool:
+        return self._secrets.pop(server_key(server), None) is not None
 
 
 def _decode(entry: dict[str, Any]) -> Secret | None:

@@ -49,6 +49,15 @@ class Pulled(NamedTuple):
     layers: tuple[PullLayer, ...]
 
 
+class Described(NamedTuple):
+    """What a reference points at: a document of the registry, and the platforms it is for."""
+
+    media_type: str
+    digest: Digest
+    size_bytes: int
+    platforms: tuple[Platform, ...]
+
+
 class Sink(Protocol):
     """Where layers go. Called from several threads."""
 
@@ -105,6 +114,18 @@ class Pull:
                 for item, diff_id in zip(layers, diff_ids, strict=True)
             ),
         )
+
+    def describe(self) -> Described:
+        """The document itself; of an image without an index also its configuration is read."""
+        top, content_type = self._top()
+        document = read_manifest(top, content_type)
+        if isinstance(document, Manifest):
+            config = parse_config(self._small_blob(document.config, "image config"))
+            platforms = [config.platform]
+        else:
+            platforms = [entry.platform for entry in document.manifests if entry.platform]
+        digest = self._reference.digest or Digest.of(top)
+        return Described(document.media_type, digest, len(top), tuple(platforms))
 
     def layers(self, pulled: Pulled, sink: Sink) -> int:
         """Fetch the layers the sink does not have; how many that were."""

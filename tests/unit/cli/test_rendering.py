@@ -14,6 +14,7 @@ from onggi.cli.commands import images, ps
 from onggi.cli.session import CommandError, Output, Session
 from onggi.cli.steps import StepLines
 from onggi.cli.table import align, filters_of, print_rows
+from onggi.engine.imagelist import Listed
 from onggi.progress import Layer, Message, StepFinished, StepOutput, StepStarted, Warning
 from onggi.spec.container import (
     Container,
@@ -189,35 +190,29 @@ def image(*tags: str, digests: tuple[str, ...] = (), labels: dict[str, str] | No
     return Image(identity, config, None, 78_100_000, int(NOW * SECOND), tags, digests)
 
 
+def listed(found: Image) -> Listed:
+    return Listed(found, found.tags, found.repo_digests)
+
+
 def test_one_row_for_each_name() -> None:
     both = image("docker.io/library/python:3.11", "localhost:5000/app:latest")
-    rows = images.rows_of(both, {}, trunc=True, digests=False)
+    rows = images.rows_of(listed(both), trunc=True, digests=False)
     assert [(r["Repository"], r["Tag"], r["ID"], r["Size"]) for r in rows] == [
         ("python", "3.11", "2" * 12, "78.1MB"),
         ("localhost:5000/app", "latest", "2" * 12, "78.1MB"),
     ]
-    (bare,) = images.rows_of(image(), {}, trunc=True, digests=False)
+    (bare,) = images.rows_of(listed(image()), trunc=True, digests=False)
     assert (bare["Repository"], bare["Tag"]) == ("<none>", "<none>")
 
 
 def test_digests_are_shown_on_request() -> None:
     digest = "sha256:" + "d" * 64
     pulled = image("docker.io/library/python:3.11", digests=(f"docker.io/library/python@{digest}",))
-    (row,) = images.rows_of(pulled, {}, trunc=True, digests=True)
+    (row,) = images.rows_of(listed(pulled), trunc=True, digests=True)
     assert row["Digest"] == digest
     by_digest = image(digests=(f"docker.io/library/python@{digest}",))
-    (row,) = images.rows_of(by_digest, {}, trunc=True, digests=True)
+    (row,) = images.rows_of(listed(by_digest), trunc=True, digests=True)
     assert (row["Repository"], row["Tag"], row["Digest"]) == ("python", "<none>", digest)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "takes"),
-    [("python", True), ("python:3.11", True), ("py*", True), ("python:3*", True), ("*", True),
-     ("python:3.12", False), ("*/python", False), ("docker.io/library/python:3.11", True)],
-)  # fmt: skip
-def test_reference_patterns(pattern: str, takes: bool) -> None:
-    found = list(images.matching(image("docker.io/library/python:3.11"), [pattern]))
-    assert bool(found) == takes
 
 
 # -- progress

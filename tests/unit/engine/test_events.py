@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -202,3 +203,13 @@ def test_lines_are_json(log: Events) -> None:
     with open(f"{log.directory}/log", "rb") as file:
         assert json.loads(file.read())["Actor"]["ID"] == 'odd "name"\n?'
     assert len(past(log)) == 1
+
+
+def test_a_listener_that_goes_ends_the_stream(log: Events) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        log.volume("create", "first")
+        stream = eventlog.read(log, since_ns=1, listener=ours.fileno())
+        assert next(stream)["Actor"]["ID"] == "first"
+        theirs.close()
+        assert list(stream) == []

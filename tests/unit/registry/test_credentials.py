@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onggi.errors import InvalidInput, Unavailable
-from onggi.registry.credentials import HUB_KEY, NOT_FOUND, Credentials, server_key
+from onggi.registry.credentials import HUB_KEY, NOT_FOUND, Credentials, Lent, server_key
 from onggi.registry.protocol import Secret
 
 
@@ -184,3 +184,14 @@ def test_a_helper_is_a_plain_name(path: Path, name: object) -> None:
     write(path, {"credsStore": name})
     with pytest.raises(InvalidInput):
         Credentials(str(path), run=Helper().run).get("h")
+
+
+def test_what_a_client_lends_is_found_by_every_spelling_and_stored_nowhere(tmp_path: Path) -> None:
+    lent = Lent({"https://index.docker.io/v1/": Secret("me", "pw"), "R.example:5000": Secret("x")})
+    assert lent.get("docker.io") == Secret("me", "pw")
+    assert lent.get("r.example:5000") == Secret("x")
+    assert lent.get("elsewhere") is None
+    assert not lent.put("elsewhere", Secret("y"))
+    assert lent.get("elsewhere") == Secret("y")
+    assert (lent.erase("elsewhere"), lent.erase("elsewhere")) == (True, False)
+    assert not list(tmp_path.iterdir())

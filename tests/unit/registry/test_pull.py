@@ -18,12 +18,12 @@ from fake_registry import (
     fake_registry,
 )
 from onggi.errors import CorruptData, InvalidInput, NotFound, OnggiError, Unavailable, Unsupported
-from onggi.progress import Event, Layer, Report
+from onggi.progress import Event, Layer, Report, ignore
 from onggi.registry.client import Registry
 from onggi.registry.config import HostSettings, Settings
-from onggi.registry.credentials import Credentials
+from onggi.registry.credentials import Credentials, Lent
 from onggi.registry.protocol import Proxies
-from onggi.registry.pulling import Pulled
+from onggi.registry.pulling import Described, Pulled
 from onggi.registry.session import Patience
 from onggi.registry.transport import Timeouts
 from onggi.spec.digest import Digest
@@ -568,3 +568,29 @@ def test_hashing_uses_the_digest_algorithm(registry: FakeRegistry, puller: Pulle
     )
     puller.pull()
     assert puller.sink.layers[Digest.of(data)] == data
+
+
+# describing
+
+
+def described(registry: FakeRegistry, name: str) -> Described:
+    settings = Settings({registry.host: HostSettings(plain_http=True)}, ())
+    client = Registry(settings, Lent({}), patience=QUICK, timeouts=Timeouts(5, 5))
+    return client.describe(parse_reference(f"{registry.host}/{name}"), ignore)
+
+
+def test_what_an_image_is_without_its_layers(registry: FakeRegistry) -> None:
+    name = registry.add_image(LAYERS, "1")
+    found = described(registry, "app:1")
+    assert (found.digest, found.media_type) == (name, DOCKER_MANIFEST)
+    assert found.platforms == (AMD64,)
+    assert found == described(registry, f"app@{name}")
+    assert not [path for path in registry.paths() if digest(LAYERS[0]) in path]
+
+
+def test_what_an_index_is_for(registry: FakeRegistry) -> None:
+    amd64 = registry.add_image(LAYERS, "amd64")
+    name = add_index(registry, (amd64, "linux/amd64"), (amd64, "linux/s390x"))
+    found = described(registry, "app:1")
+    assert (found.digest, found.media_type) == (name, DOCKER_INDEX)
+    assert [platform.architecture for platform in found.platforms] == ["amd64", "s390x"]

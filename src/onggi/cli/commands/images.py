@@ -1,18 +1,18 @@
 """`images`, `rmi`, `tag`, `history`."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from ...engine.filters import has_label
+from ...engine import imagelist
+from ...engine.imagelist import Listed
 from ...errors import InvalidInput, NotFound, OnggiError
 from ...spec.image import Image
-from ...spec.reference import Reference, parse_reference
+from ...spec.reference import parse_reference
 from ...units import format_elapsed, format_local, format_rfc3339, format_size
 from ..command import Command
 from ..flags import Values, flag_table
 from ..hints import hint, nearest
-from ..session import CommandError, Session, refusal
+from ..session import CommandError, Session
 from ..table import filters_of, print_rows
 from .ps import FORMAT_HELP
 
@@ -26,7 +26,6 @@ HISTORY_HEADERS = {
     "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT",
     "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT",
 }  # fmt: skip
-KNOWN_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
 NONE = "<none>"
 
 
@@ -54,7 +53,7 @@ def images(session: Session, values: Values, arguments: list[str]) -> int:
     found = select(session, filters)
     trunc = not values.on("no-trunc")
     digests = values.on("digests") or ".Digest" in values.text("format")
-    rows = [row for image in found for row in rows_of(image, filters, trunc=trunc, digests=digests)]
+    rows = [row for listed in found for row in rows_of(listed, trunc=trunc, digests=digests)]
     if values.on("quiet") and not values.text("format"):
         shown = dict.fromkeys(row["ID"] for row in rows)
         for identity in shown:
@@ -67,72 +66,20 @@ def images(session: Session, values: Values, arguments: list[str]) -> int:
     return 0
 
 
-def select(session: Session, filters: dict[str, list[str]]) -> list[Image]:
-    """Newest first. Between filters AND, between the values of one OR, as docker."""
-    for name in filters:
-        if name not in KNOWN_FILTERS:
-            raise InvalidInput(f"invalid filter '{name}'")
+def select(session: Session, filters: dict[str, list[str]]) -> list[Listed]:
     engine = session.engine.images
-    found = sorted(engine.list(), key=lambda image: image.created_ns, reverse=True)
-    for text in filters.get("dangling", ()):
-        if text.lower() not in ("true", "false", "1", "0"):
-            raise InvalidInput(f"invalid filter 'dangling=[{text}]'")
-        wanted = text.lower() in ("true", "1")
-        found = [image for image in found if (not image.tags) == wanted]
-    for text in filters.get("label", ()):
-        found = [image for image in found if has_label(image.config.labels, text)]
-    for name in filters.get("before", ()):
-        limit = engine.get(name).created_ns
-        found = [image for image in found if image.created_ns < limit]
-    for name in filters.get("since", ()):
-        limit = engine.get(name).created_ns
-        found = [image for image in found if image.created_ns > limit]
-    if "until" in filters:
-        found = [image for image in found if image.created_ns < until_ns(filters["until"])]
-    patterns = filters.get("reference", [])
-    if patterns:
-        found = [image for image in found if any(matching(image, patterns))]
-    return found
+    return imagelist.select(engine.list(), filters, find=engine.get, now_ns=time.time_ns())
 
 
-def until_ns(texts: list[str]) -> int:
-    from ...units import parse_time
-
-    try:
-        return min(parse_time(text, time.time_ns()) for text in texts)
-    except ValueError as error:
-        raise refusal(str(error)) from error
-
-
-def matching(image: Image, patterns: list[str]) -> Iterator[str]:
-    """The image's names that a reference pattern takes."""
-    for tag in image.tags:
-        reference = parse_reference(tag)
-        if not patterns or any(takes(pattern, reference) for pattern in patterns):
-            yield tag
-
-
-def takes(pattern: str, reference: Reference) -> bool:
-    """path.Match as distribution/reference does: on the familiar name, with and without tag."""
-    from fnmatch import fnmatchcase
-
-    for name in (reference.familiar, reference.familiar_name, str(reference)):
-        if fnmatchcase(name, pattern) and name.count("/") == pattern.count("/"):
-            return True
-    return False
-
-
-def rows_of(
-    image: Image, filters: dict[str, list[str]], *, trunc: bool, digests: bool
-) -> list[dict[str, Any]]:
-    """One row per name of the image; one with <none> for an image without any."""
+def rows_of(listed: Listed, *, trunc: bool, digests: bool) -> list[dict[str, Any]]:
+    """One row per name that the filters let pass; one with <none> for an image without any."""
+    image = listed.image
     by_name = {}
     for text in image.repo_digests:
         reference = parse_reference(text)
         by_name[reference.name] = str(reference.digest)
-    names = list(matching(image, filters.get("reference", [])))
     rows = []
-    for tag in names:
+    for tag in listed.tags:
         reference = parse_reference(tag)
         digest = by_name.get(reference.name, NONE) if digests else NONE
         rows.append(row_of(image, reference.familiar_name, reference.tag, digest, trunc=trunc))

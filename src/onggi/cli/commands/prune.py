@@ -4,13 +4,11 @@ import os
 import time
 
 from ...engine.pruning import Chosen, parse
-from ...errors import Conflict, NotFound
 from ...units import format_size, parse_size
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session, refusal
 from ..table import filters_of
-from .images import select
 
 SURE = "Are you sure you want to continue? [y/N] "
 
@@ -70,27 +68,14 @@ def images(session: Session, values: Values, arguments: list[str]) -> int:
 
 def prune_images(session: Session, filters: dict[str, list[str]], *, everything: bool) -> None:
     """Images that no container needs: the nameless ones, or all."""
-    engine = session.engine
-    in_use = {c.config.image_id for c in engine.containers.list(all=True)}
     rest = dict(filters)
     everything = everything or rest.pop("dangling", ["true"])[-1] in ("false", "0")
     chosen = parse(rest, time.time_ns())
-    lines: list[str] = []
-    for image in select(session, {}):
-        if image.id in in_use or (image.tags and not everything):
-            continue
-        if not chosen.admits(image.config.labels, image.created_ns):
-            continue
-        for name in image.tags or (str(image.id),):
-            try:
-                done = engine.images.remove(name)
-            except (Conflict, NotFound):
-                continue  # somebody took or removed it meanwhile
-            lines += [f"{kind.lower()}: {what}" for kind, what in done]
-    if lines:
+    removed = session.engine.images.prune(chosen, everything=everything).removed
+    if removed:
         session.out.line("Deleted Images:")
-        for line in lines:
-            session.out.line(line)
+        for kind, what in removed:
+            session.out.line(f"{kind.lower()}: {what}")
         session.out.line("")
 
 
@@ -130,29 +115,9 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
 
 
 def prune_cache(session: Session, until_ns: int = 0, *, keep_bytes: int = 0) -> None:
-    """What killed builders left and the records go (those not used since `until_ns`, the longest
-    unused first, down to `keep_bytes`), then the layers that only they held."""
-    from ...build.mountcache import CacheMounts
-    from ...build.service import sweep
+    from ...build.pruning import Kept, prune
 
-    sweep(session.engine)
-    store = session.engine.store
-    records = sorted(store.cache.list(), key=lambda record: record.last_used_ns)
-    held, going = sum(record.size_bytes for record in records), []
-    held += sum(mount.size_bytes for mount in CacheMounts(store).list())
-    for record in records:
-        if (until_ns and record.last_used_ns >= until_ns) or (keep_bytes and held <= keep_bytes):
-            break
-        held -= record.size_bytes
-        going.append(record.key)
-    store.cache.remove(tuple(going))
-    store.collect()
-    mounts = CacheMounts(store)
-    for mount in mounts.list():
-        if (until_ns and mount.last_used_ns >= until_ns) or (keep_bytes and held <= keep_bytes):
-            break
-        held -= mount.size_bytes
-        mounts.remove(mount.name)
+    prune(session.engine, Kept(until_ns, keep_bytes))
 
 
 def system(session: Session, values: Values, arguments: list[str]) -> int:
