@@ -54,6 +54,7 @@ COMMANDS = {
     "load": "transfer:LOAD",
     "import": "transfer:IMPORT",
     "build": "build:BUILD",
+    "search": "search:SEARCH",
     "login": "login:LOGIN",
     "logout": "login:LOGOUT",
     "version": "system:VERSION",
@@ -64,6 +65,7 @@ GROUPS = {
     "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
     "system": "Manage onggi",
     "volume": "Manage volumes",
@@ -89,6 +91,11 @@ _IN_GROUPS = {
     "image rm": "images:RMI",
     "image save": "transfer:SAVE",
     "image tag": "images:TAG",
+    "manifest annotate": "manifest:ANNOTATE",
+    "manifest create": "manifest:CREATE",
+    "manifest inspect": "manifest:INSPECT",
+    "manifest push": "manifest:PUSH",
+    "manifest rm": "manifest:RM",
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
     "system df": "df:DF",
@@ -123,7 +130,7 @@ ALIASES = {
 
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
-    "search", "buildx", "compose", "checkpoint", "context", "manifest",
+    "buildx", "compose", "checkpoint", "context",
     "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "network connect",
     "network create", "network disconnect", "network prune", "network rm", "system dial-stdio",
     "volume update",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import Conflict, InvalidInput, NotFound, Unsupported
+from ..errors import Conflict, InvalidInput, NotFound
 from ..progress import Message, PushResult, Report, Warning, ignore
 from ..spec.digest import Digest
 from ..spec.image import History, Image, ImageConfig, config_document
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ..registry.client import Registry
     from ..registry.protocol import Secret
     from ..registry.pulling import Described, Pulled
+    from ..registry.searching import Hit
+    from .manifestlists import ManifestLists
     from .settings import Settings
 
 DEFAULT_TAG = "latest"
@@ -245,11 +247,19 @@ class Images:
         """Forget; False when nothing was stored for the server."""
         return self._registry(report).logout(server)
 
-    def search(self, term: str) -> list[dict[str, Any]]:
-        raise Unsupported(
-            f"onggi does not search registries for {term[:80]!r}",
-            hint="look on https://hub.docker.com and pull by name",
-        )
+    def search(self, term: str, limit: int = 0) -> "list[Hit]":
+        """What Docker Hub, or the registry that `term` begins with, finds; at most `limit` (0: 25).
+        Raises InvalidInput, Unsupported where it cannot search, Unavailable."""
+        from ..registry.searching import search
+
+        return search(self.web_settings(), term, limit)
+
+    def manifest_lists(self) -> "ManifestLists":
+        """Those that are put together on this machine, beside docker's configuration."""
+        from .manifestlists import ManifestLists
+
+        directory = os.path.join(os.path.dirname(self._settings.docker_config), "manifests")
+        return ManifestLists(directory, lambda domain: self._registry(ignore, insecure=domain))
 
     def web_settings(self) -> "config.Settings":
         """How this machine reaches the web: proxies, authorities, mirrors."""
@@ -260,17 +270,20 @@ class Images:
         proxies = Proxies(said.get("http", ""), said.get("https", ""), said.get("no", ""))
         return config.load(self._settings.config_files, proxies=proxies)
 
-    def _registry(self, report: Report) -> "Registry":
+    def _registry(self, report: Report, *, insecure: str = "") -> "Registry":
         from ..registry.client import Registry
         from ..registry.credentials import Credentials, Lent
 
+        settings = self.web_settings()
+        if insecure:
+            settings = settings.trusting(insecure)
         if self._settings.secrets is not None:
-            return Registry(self.web_settings(), Lent(self._settings.secrets))
+            return Registry(settings, Lent(self._settings.secrets))
         path = self._settings.docker_config
         credentials = Credentials(
             path, run=_helper_runner(path), warn=lambda text: report(Warning(text))
         )
-        return Registry(self.web_settings(), credentials)
+        return Registry(settings, credentials)
 
     # -- archives
 

@@ -5,7 +5,8 @@ the sink it is given, a push reads the layers it is given.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import CorruptData, InvalidInput, NotFound
 from ..progress import Event, Report
@@ -18,6 +19,7 @@ from .credentials import Credentials, server_key
 from .protocol import Secret
 from .pulling import Described, Pull, Pulled, Sink
 from .pushing import Push, Pushed, PushImage
+from .repository import Repository
 from .session import Patience, Refused, Session, Work
 from .transport import Timeouts, Transport
 
@@ -98,6 +100,13 @@ class Registry:
                 tags += _tag_page(body)
                 url = protocol.next_page(url, headers.get("Link", ""), session.origin)
             return tags
+
+    @contextmanager
+    def repository(self, reference: Reference) -> Iterator[Repository]:
+        """A repository by its documents, at the registry itself; for the block."""
+        with Transport(self._settings, self._timeouts) as transport:
+            work = self._work(transport)
+            yield Repository(work, Session(work, reference.domain), reference)
 
     def login(self, server: str, username: str, password: str) -> bool:
         """Check the credentials at the registry and store them; whether they lie unencrypted in

@@ -64,6 +64,10 @@ class Settings(NamedTuple):
             return ("https", "http")
         return ("https",)
 
+    def trusting(self, name: str) -> "Settings":
+        """The same, but this host needs no certificate, nor https (`--insecure`)."""
+        return self._replace(hosts={**self.hosts, name: self.host(name)._replace(insecure=True)})
+
     def trust(self, name: str) -> Trust:
         said = self.host(name)
         authorities = [said.ca] if said.ca else []

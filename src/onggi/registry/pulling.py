@@ -96,7 +96,7 @@ class Pull:
         top, content_type = self._top()
         found = self._choose(top, content_type, 1)
         check_image(found.manifest)
-        config = self._small_blob(found.manifest.config, "image config")
+        config = self.small_blob(found.manifest.config, "image config")
         diff_ids = parse_config(config).diff_ids
         layers = found.manifest.layers
         if len(diff_ids) != len(layers):
@@ -149,7 +149,7 @@ class Pull:
         for position, session in enumerate(self._sessions):
             try:
                 name = self._reference.digest or self._reference.tag
-                answer = self._document(session, str(name), self._reference.digest)
+                answer = self.document(session, str(name), self._reference.digest)
             except OnggiError as error:
                 if position + 1 == len(self._sessions) or isinstance(error, Cancelled):
                     raise
@@ -158,9 +158,10 @@ class Pull:
             return answer
         raise AssertionError("no endpoint")
 
-    def _document(
+    def document(
         self, session: Session, name: str, digest: Digest | None, size: int | None = None
     ) -> tuple[bytes, str]:
+        """A manifest or index by tag or digest, verified, and its Content-Type."""
         self._documents += 1
         if self._documents > MAX_DOCUMENTS:
             raise CorruptData(f"image index leads to more than {MAX_DOCUMENTS} documents")
@@ -191,9 +192,7 @@ class Pull:
             raise CorruptData(f"image indexes are nested deeper than {MAX_DEPTH}")
         missing: NotFound | None = None
         for entry in candidates(document, self._platform):
-            data, _ = self._document(
-                self._sessions[0], entry.digest, entry.digest, entry.size_bytes
-            )
+            data, _ = self.document(self._sessions[0], entry.digest, entry.digest, entry.size_bytes)
             try:
                 found = self._choose(data, entry.media_type, depth + 1)
             except NotFound as error:
@@ -208,12 +207,13 @@ class Pull:
     def _fits(self, manifest: Manifest) -> bool:
         """For an entry of an index without a platform: what its config says."""
         check_image(manifest)
-        config = parse_config(self._small_blob(manifest.config, "image config"))
+        config = parse_config(self.small_blob(manifest.config, "image config"))
         return config.platform.matches(self._platform)
 
     # blobs
 
-    def _small_blob(self, descriptor: Descriptor, what: str) -> bytes:
+    def small_blob(self, descriptor: Descriptor, what: str) -> bytes:
+        """A verified document that is a blob: an image's configuration."""
         if descriptor.size_bytes > MAX_BYTES:
             raise CorruptData(f"{what} is larger than {MAX_BYTES} bytes")
         return b"".join(self._blob(descriptor, lambda offset: None, lambda pause_s: None))

@@ -96,12 +96,12 @@ class Push:
         in_parallel(self._work, [partial(one, layer) for layer in unique])
         layers = [done[layer.diff_id] for layer in image.layers]
         config = Descriptor(CONFIG_TYPES[media_type], Digest.of(image.config), len(image.config))
-        if not self._exists(config.digest):
+        if not self.exists(config.digest):
             self._upload(config.digest, config.size_bytes, lambda: iter([image.config]))
         manifest = write_manifest(media_type, config, layers)
         if image.manifest and isinstance(original, Manifest) and _same(original, config, layers):
             manifest = image.manifest
-        digest = self._put_manifest(manifest, media_type)
+        digest = self.put_manifest(manifest, media_type)
         pairs = [(layer.diff_id, done[layer.diff_id]) for layer in unique]
         return Pushed(digest, len(manifest), manifest, tuple(pairs))
 
@@ -116,7 +116,7 @@ class Push:
             if held is not None:
                 return Descriptor(media_type, held.digest, held.size_bytes)
         digest, size, source = layer.compress()
-        if self._exists(digest):
+        if self.exists(digest):
             self._tell(layer.diff_id, "Layer already exists")
         else:
             self._upload(digest, size, source, layer.diff_id, location)
@@ -129,11 +129,11 @@ class Push:
         """The first of these blobs that is there or can be mounted, and the upload session that a
         refused mount left open (`location`: there is one)."""
         for known in {blob.digest: blob for blob in blobs}.values():
-            if self._exists(known.digest):
+            if self.exists(known.digest):
                 self._tell(layer.diff_id, "Layer already exists")
                 return known, location
         for known in blobs if not location else ():
-            mounted, location = self._mount(known)
+            mounted, location = self.mount(known)
             if mounted:
                 path = known.repository.partition("/")[2]
                 self._tell(layer.diff_id, "Mounted from", detail=path)
@@ -142,12 +142,13 @@ class Push:
                 break
         return None, location
 
-    def _exists(self, digest: Digest) -> bool:
+    def exists(self, digest: Digest) -> bool:
+        """Whether the repository has the blob."""
         url = self._url(f"blobs/{digest}")
         with self._session.request("HEAD", url, (self._scope,), expect=(200, 404)) as response:
             return response.status == 200
 
-    def _mount(self, known: Known) -> tuple[bool, str]:
+    def mount(self, known: Known) -> tuple[bool, str]:
         """Ask the registry to take the blob from another of its repositories: whether it did, and
         else the upload session it opened."""
         domain, _, path = known.repository.partition("/")
@@ -198,7 +199,7 @@ class Push:
             if diff_id is not None:
                 self._tell(diff_id, "Retrying", detail=f"in {pause_s:.0f} seconds")
             self._work.pause(pause_s)
-            if self._exists(digest):
+            if self.exists(digest):
                 return
 
     def _begin(self) -> str:
@@ -286,7 +287,8 @@ class Push:
 
     # manifest
 
-    def _put_manifest(self, manifest: bytes, media_type: str) -> Digest:
+    def put_manifest(self, manifest: bytes, media_type: str) -> Digest:
+        """Store it under the reference's tag, or by its digest where there is none."""
         digest = Digest.of(manifest)
         url = self._url(f"manifests/{self._reference.tag or digest}")
         with self._session.request(
