@@ -120,7 +120,7 @@ class Pull:
         top, content_type = self._top()
         document = read_manifest(top, content_type)
         if isinstance(document, Manifest):
-            config = parse_config(self._small_blob(document.config, "image config"))
+            config = parse_config(self.small_blob(document.config, "image config"))
             platforms = [config.platform]
         else:
             platforms = [entry.platform for entry in document.manifests if entry.platform]
