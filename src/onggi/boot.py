@@ -7,8 +7,10 @@ variables or from .pth files. It never looks at the arguments: that is each prog
 
 import os
 import sys
+import time
 
 OLDEST_PYTHON = (3, 11)
+BEGAN_NS, USED_NS = time.monotonic_ns(), time.process_time_ns()  # for --trace
 
 
 def site_directories(site: str, base_prefix: str, version: str) -> list[str]:

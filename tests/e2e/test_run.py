@@ -54,6 +54,17 @@ def test_a_command_that_cannot_be_executed_is_126(onggi: Onggi, busybox: str) ->
     assert 'exec: "/etc": is a directory' in done.stderr
 
 
+def test_trace_tells_the_phases_of_every_process(onggi: Onggi, busybox: str) -> None:
+    done = onggi("--trace", "run", "--rm", busybox, "sh", "-c", "echo out; exit 3", code=3)
+    assert done.stdout == "out\n"
+    head, *rows = done.stderr.splitlines()
+    assert head.split() == ["AT", "MS", "TOOK", "MS", "PROCESS", "PHASE"]
+    assert {row.split()[2] for row in rows} == {"command", "monitor", "container"}
+    times = [float(row.split()[0]) for row in rows]
+    assert times == sorted(times)
+    assert any(row.endswith("command executed") for row in rows)
+
+
 def test_a_container_that_did_not_start_stays_with_its_error(onggi: Onggi, busybox: str) -> None:
     onggi("run", "--name", "broken", busybox, "nothing", code=127)
     assert onggi.out("ps", "-a", "--format", "{{.Names}} {{.Status}}") == "broken Created"

@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from .. import __version__
+from .. import __version__, boot, trace
 from ..errors import OnggiError
 from . import tree
 from .command import Command, NotSupportedYet, UsageError, read
@@ -21,6 +21,7 @@ GLOBAL_FLAGS = """
         (default "info")
       --root string        Directory of images and containers (default "/var/lib/onggi")
       --run-root string    Directory of the state of what runs (default "/run/onggi")
+      --trace              Print where the time went
   -v, --version            Print version information and quit
 """
 GLOBAL_NOT_YET = (
@@ -33,7 +34,9 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace")
 def guarded(session: Session, argv: list[str]) -> int:
     """`dispatch`, with everything that can go wrong told in one line."""
     try:
-        return dispatch(session, argv)
+        code = dispatch(session, argv)
+        show_trace(session)
+        return code
     except (BrokenPipeError, WriteError):
         raise
     except KeyboardInterrupt:
@@ -43,20 +46,20 @@ def guarded(session: Session, argv: list[str]) -> int:
     except CommandError as error:
         return fail(session, error.message, error.exit_code or 1, error.hint)
     except OnggiError as error:
-        trace(session)
+        show_traceback(session)
         return fail(session, message_of(error), error.exit_code or 1, error.hint)
     except PermissionError as error:
-        trace(session)
+        show_traceback(session)
         return permission_denied(session, error, argv)
     except OSError as error:
-        trace(session)
+        show_traceback(session)
         return fail(session, f"onggi: {os_error_text(error)}", 1)
     except ModuleNotFoundError as error:
-        trace(session)
+        show_traceback(session)
         message = f"onggi: the Python package {error.name!r} is missing"
         return fail(session, message, 1, "reinstall onggi with pip, which brings what it needs")
     except Exception as error:  # the entry loop: a bug of ours is one line, not a traceback
-        trace(session)
+        show_traceback(session)
         return fail(
             session,
             f"onggi: internal error: {type(error).__name__}: {error}"
@@ -73,7 +76,16 @@ def fail(session: Session, message: str, code: int, hint: str | None = None) -> 
     return code
 
 
-def trace(session: Session) -> None:
+def show_trace(session: Session) -> None:
+    rows = trace.table()
+    if rows:
+        session.out.flush()
+        session.err.line(f"{'AT MS':>8}{'TOOK MS':>9}  {'PROCESS':<10} PHASE")
+    for at, took, who, phase in rows:
+        session.err.line(f"{at:8.1f}{took:9.2f}  {who:<10} {phase}")
+
+
+def show_traceback(session: Session) -> None:
     if session.debug:
         import traceback
 
@@ -125,6 +137,8 @@ def apply_global(session: Session, values: Values) -> None:
     if level not in LOG_LEVELS:
         raise CommandError(f"Unable to parse logging level: {level}")
     session.debug = values.on("debug")
+    if values.on("trace"):
+        trace.start(boot.BEGAN_NS, boot.USED_NS)
     session.root = values.text("root") if values.given("root") else session.root
     session.run = values.text("run-root") if values.given("run-root") else session.run
 
@@ -144,8 +158,10 @@ def load(path: str) -> Command:
 
 def run_command(session: Session, path: str, words: list[str]) -> int:
     command = load(path)
+    trace.mark("command's modules loaded")
     try:
         values, arguments = read(command, path, words)
+        trace.mark("command line read")
     except HelpWanted:
         return show_help(session, path.split())
     except UsageError as error:
@@ -156,13 +172,13 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         early = isinstance(error, WrongFlags)
         if error.exit_code == 1 or (command.failure_code == 1 and not early):
             raise
-        trace(session)
+        show_traceback(session)
         code = error.exit_code or command.failure_code
         return fail(session, f"onggi: {message_of(error)}\n\n{more(path)}", code, error.hint)
     except OSError as error:
         if command.failure_code == 1 or isinstance(error, BrokenPipeError):
             raise
-        trace(session)
+        show_traceback(session)
         return fail(session, f"onggi: {os_error_text(error)}", command.failure_code)
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .. import trace
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process
 from ..progress import Message, Report
@@ -59,7 +60,10 @@ class Creation:
         self._check_modes(options)
         if not options.host.security:
             options = options._replace(host=options.host._replace(security=self._profile()))
-        return self._create(options, self._image(options, pull, report))
+        trace.mark("engine opened")
+        image = self._image(options, pull, report)
+        trace.mark("image found")
+        return self._create(options, image)
 
     def create_step(self, options: ContainerOptions, layers: tuple[Digest, ...]) -> Container:
         """For one RUN of a build, on these layers; hidden from the lists."""
@@ -70,6 +74,7 @@ class Creation:
     def _create(self, options: ContainerOptions, image: Image) -> Container:
         from . import launch, merge, points, security
 
+        trace.mark("modules to create and start loaded")
         container_id = os.urandom(32).hex()
         options = options._replace(host=security.hardened(options.host))
         with self._store.shared():
@@ -82,12 +87,14 @@ class Creation:
                 config = merge.merge(container_id, options, image, mounts, self._host_name(options))
                 for warning in launch.check(config):
                     self._warn(warning)
+                trace.mark("configuration made and checked")
                 self._paths.make_container(container_id)
                 container = self._insert(container_id, options.name, config)
             except BaseException:
                 self._paths.remove_container(container_id)
                 self._volumes().remove_anonymous(own)
                 raise
+        trace.mark("row and directory made")
         self._events.container(container, "create")
         return container
 

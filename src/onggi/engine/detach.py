@@ -13,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Container
 
-from .. import errors
+from .. import errors, trace
 from ..errors import OnggiError, Unavailable
 
 Work = Callable[[Callable[[], None]], None]
@@ -36,10 +36,12 @@ def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> i
     if pid == 0:
         _child(work, writer, keep, crash_log)
     os.close(writer)
+    trace.mark("monitor forked")
     try:
         answer = _read_all(reader)
     finally:
         os.close(reader)
+    trace.mark("monitor answered")
     if answer != b"ok":
         os.waitpid(pid, 0)
         raise _error(answer)
@@ -48,6 +50,7 @@ def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> i
 
 def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> None:
     """Never returns."""
+    trace.born("monitor")
     answered = False
 
     def ready() -> None:
@@ -62,7 +65,7 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
     status = 1
     try:
         os.setsid()
-        close_inherited({writer, *keep})
+        close_inherited({writer, *keep, *trace.descriptors()})
         work(ready)
         status = 0
     except OnggiError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
+from .. import trace
 from ..errors import Conflict
 from ..linux import capability, process
 from ..linux.cgroup import Cgroup
@@ -92,13 +93,16 @@ class Run:
         self.log = logdriver.open_log(services.paths, container)
         if self.log is not None:
             self._undo.callback(self.log.close)
+        trace.mark("monitor set up")
         self._connect()
+        trace.mark("network: address, bridge, rules")
         self._write_host_files()
         cgroup = cgroup_of(container)
         self._undo.callback(cgroup.remove)
         config = container.config
         edits = devices.asked(config.options.host)
         cgroup.create(layers.resources(config.options.host), specgen.device_rules(config, edits))
+        trace.mark("control groups made")
         if config.options.host.auto_remove and container.state.started_ns:
             services.paths.renew_work(container.id)
         with ExitStack() as made:
@@ -106,12 +110,15 @@ class Run:
                 container, services.store, services.paths, self._joined, made
             )
             plan = self._plan(edits, detached)
+            trace.mark("planned")
             created = self._spawn(plan, cgroup, edits)
             self._undo.callback(created.abort)
         self.server = self._listen()
         if notes.why_ended(services.paths, container.id):  # after the row: see control.stop
             raise Conflict(f"container {container.id} was stopped while it was being started")
+        trace.mark("attach socket")
         started = created.start()
+        trace.mark("command executed")
         self._tell_start()
         return started
 
@@ -229,10 +236,12 @@ class Run:
         )
         self._services.store.containers.update_state(self.container.id, state)
         self.container = self.container._replace(state=state)
+        trace.mark("row: running")
         if self._connection is not None:
             self._services.wiring.attach(self._connection, pid)
         elif self.container.config.options.host.network_mode == "none":
             bridge.loopback_up(pid)
+        trace.mark("network interface, or loopback")
 
     def _listen(self) -> socket.socket:
         directory = os.open(

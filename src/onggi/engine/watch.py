@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from socket import socket
 from typing import TYPE_CHECKING
 
+from .. import trace
 from ..errors import NotFound, OnggiError, Unavailable
 from ..monitor import main as monitor
 from ..runtime.child import Started
@@ -131,6 +132,7 @@ class Watch:
 
     def _ended(self, run: Run, code: int) -> str:
         """Record the end and take down what the run made; why it was killed, when we know."""
+        trace.mark("command ran")
         ran_s = time.monotonic() - self._began
         container = self._container
         reason = self._kill_reason(code)
@@ -140,14 +142,18 @@ class Watch:
                 exit_code=code, oom_killed=reason == "oom", kill_reason=reason
             )
         )
+        trace.mark("row: exited")
         events = self._services.events
         if reason == "oom":
             events.container(container, "oom")
         events.container(container, "die", exitCode=str(code), execDuration=str(int(ran_s)))
         run.tell_end()
         run.release()
+        trace.mark("events told")
         cgroup_of(container).kill_all()
+        trace.mark("control groups emptied")
         self._clean()
+        trace.mark("cleaned up")
         return reason
 
     def _kill_reason(self, code: int) -> KillReason:
@@ -202,6 +208,7 @@ class Watch:
             return
         why = notes.why_ended(services.paths, container.id)
         services.reaper.clean(container)
+        trace.mark("control groups, network, run directory removed")
         if container.config.options.host.auto_remove and why != "restart":
             removal.delete(services, container, with_volumes=True)
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, NoReturn
 
+from .. import trace
 from ..errors import InvalidInput
 from ..linux import process
 from . import become, handshake
@@ -44,11 +45,13 @@ def run(
 ) -> NoReturn:
     """The whole life of the child; `body` ends in execve or raises. Not `hidden` is a child whose
     parent, not root, has yet to write its ids: that needs the right to look at it."""
+    trace.born("container")
     step = Step()
     try:
         become.reset_signals()
         process.set_dumpable(not hidden)
-        close_others({channel.go, channel.report, *keep})
+        close_others({channel.go, channel.report, *keep, *trace.descriptors()})
+        trace.mark("signals, descriptors")
         body(step)
     except BaseException as error:  # the child's entry loop: nothing may pass it
         channel.tell(handshake.pack_error(error, step.name))

@@ -2,12 +2,12 @@
 
     parent                                child
       |  MAPPED: in a user namespace only   |
-      | ----------------------------------> |   mounts
+      | ----------------------------------> |   control groups, mounts
       |                              BUILT  |
       | <---------------------------------- |   where hooks run before pivot_root: it waits
       |  PIVOT                              |
       | ----------------------------------> |
-      |  GO: cgroup joined, network there   |   (elsewhere, meanwhile: mounts)
+      |  GO: the network is there            |   (elsewhere, meanwhile: mounts)
       | ----------------------------------> |   cgroup namespace, user, capabilities
       |                              READY  |
       | <---------------------------------- |   an OCI "created" container waits here

@@ -1,13 +1,14 @@
 """The first process of a container: `spawn` makes it wait before its command, `start` lets it run.
 
-The caller is single-threaded. While the child builds its mounts, the parent joins the control
-groups (10 ms on an idle cgroup v1 host) and brings the network in; see handshake.py for the order.
+The caller is single-threaded. While the child joins its control groups and builds its mounts, the
+parent brings the network in; see handshake.py for the order.
 """
 
 import os
 from collections.abc import Callable
 from typing import NoReturn
 
+from .. import trace
 from ..errors import OnggiError
 from ..linux import mount, namespace, process
 from ..linux.cgroup import Cgroup
@@ -95,37 +96,37 @@ def spawn(
         raise
     finally:
         birth.close()
+    trace.mark("container's process cloned")
     created = Created(pid, pidfd, birth.streams, parent, plan.process.listener)
     try:
         if birth.plan.uid_map:
-            _admit(birth.plan, pid, parent)
-        _bring_up(pid, parent, cgroup, prepare, before_pivot)
+            _admit(birth.plan, pid, parent, cgroup)
+        _bring_up(pid, parent, prepare, before_pivot)
     except BaseException as error:
         _unwind(created, parent, error)
         raise
     return created
 
 
-def _admit(plan: InitPlan, pid: int, parent: handshake.ParentEnd) -> None:
+def _admit(plan: InitPlan, pid: int, parent: handshake.ParentEnd, cgroup: Cgroup | None) -> None:
     """Into its user namespace: the ids, and what only the host's root may set."""
     from ..linux import idmap
 
     if cloning.makes(plan, "user"):
         idmap.write_maps(pid, plan.uid_map, plan.gid_map)
     become.set_oom_score(plan.process.oom_score_adj, pid)
+    if cgroup is not None and cgroup.version == 1:
+        cgroup.add(pid)
     parent.tell(handshake.MAPPED)
 
 
 def _bring_up(
     pid: int,
     parent: handshake.ParentEnd,
-    cgroup: Cgroup | None,
     prepare: Callable[[int], None] | None,
     before_pivot: Callable[[int], None] | None,
 ) -> None:
     """The parent's part, while the child mounts."""
-    if cgroup is not None and cgroup.version != 2:
-        cgroup.add(pid)
     if prepare is not None:
         prepare(pid)
     if before_pivot is not None:
@@ -134,6 +135,7 @@ def _bring_up(
         parent.tell(handshake.PIVOT)
     parent.tell(handshake.GO)
     parent.expect(handshake.READY)
+    trace.mark("container ready")
 
 
 def _unwind(created: Created, parent: handshake.ParentEnd, error: BaseException) -> None:
@@ -205,6 +207,10 @@ class _Birth:
             step.name = "enter the user namespace"
             end.wait(handshake.MAPPED)
             become.take_root()
+        elif self._cgroup is not None:
+            step.name = "join the control groups"
+            self._cgroup.join()
+            trace.mark("control groups joined")
         step.name = "join namespaces"
         cloning.join_rest(plan, self.joined)
         if not plan.uid_map:
@@ -213,6 +219,7 @@ class _Birth:
         if plan.init:
             process.set_title(reaper.TITLE)
         tree = self._build(step)
+        trace.mark("root file system")
         step.name = "pivot_root"
         guard.seal()
         os.fchdir(tree.root_fd)
@@ -221,10 +228,12 @@ class _Birth:
             mount.mount_setattr(
                 tree.root_fd, propagation=plan.propagation, recursive=plan.propagation_recursive
             )
+        trace.mark("pivoted")
         ready = self._get_ready(step, tree)
         step.name = "execute the command"
         if plan.init:
             reaper.fork_command(ready)
+        trace.mark("told to go on")
         ready.execute(end)
 
     def _build(self, step: Step) -> rootfs.Tree:
@@ -246,11 +255,13 @@ class _Birth:
         plan, end = self.plan, self.end
         step.name = "wait for the parent"
         end.wait(handshake.GO)
+        trace.mark("waited for the monitor")
         step.name = "unshare the cgroup namespace"
         if cloning.makes(plan, "cgroup"):
             namespace.unshare(namespace.CLONE_NEWCGROUP)
         step.name = "set up the process"
         ready = become.prepare(plan.process, tree.root_fd, self.streams.ends)
+        trace.mark("user, capabilities, command found")
         end.tell(handshake.READY)
         if self._fifos is not None:
             end.go, end.report = self._fifos

@@ -7,6 +7,7 @@ others by the pidfd of the container's first process, so no namespace is looked 
 import os
 from typing import NoReturn
 
+from .. import trace
 from ..errors import Conflict, OnggiError
 from ..linux import namespace, process, safefs
 from ..linux.cgroup import Cgroup
@@ -38,7 +39,7 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
         pid, pidfd = _clone(plan, cgroup, target)
         if pid == 0:
             keep = (*streams.child_side, target, *preserved)
-            child.run(lambda step: _child(step, plan, streams, end, target), end, keep)
+            child.run(lambda step: _child(step, plan, streams, end, target, cgroup), end, keep)
     except BaseException:
         parent.close()
         streams.close()
@@ -60,10 +61,11 @@ def _bring_up(
 ) -> Started:
     """The parent's part; unwinds on failure, and tells the child's reason if it had one."""
     try:
-        if cgroup is not None and cgroup.version != 2:
-            cgroup.add(pid)
+        if cgroup is not None and cgroup.version == 1 and "user" in plan.namespaces:
+            cgroup.add(pid)  # it has no right to move itself any more
         parent.tell(handshake.GO + handshake.START)
         parent.expect_exec(child.hand_over(plan.process.listener, pid, pidfd))
+        trace.mark("command executed")
         return child.started(pid, process.start_time(pid) or 0, pidfd, streams)
     except BaseException as error:
         child.reap(pid, pidfd)
@@ -92,7 +94,12 @@ def _clone(plan: JoinPlan, cgroup: Cgroup | None, target: int) -> tuple[int, int
 
 
 def _child(
-    step: child.Step, plan: JoinPlan, streams: Streams, end: handshake.ChildEnd, target: int
+    step: child.Step,
+    plan: JoinPlan,
+    streams: Streams,
+    end: handshake.ChildEnd,
+    target: int,
+    cgroup: Cgroup | None,
 ) -> NoReturn:
     step.name = "set the OOM score"
     become.set_oom_score(plan.process.oom_score_adj)
@@ -101,11 +108,14 @@ def _child(
     wanted = plan.process.scheduling
     if wanted is not None and wanted.first_processors:
         os.sched_setaffinity(0, wanted.first_processors)
+    if cgroup is not None and "user" not in plan.namespaces:
+        step.name = "join the control groups"  # before the namespace that hides them
+        cgroup.join()
     step.name = "join the container's namespaces"
     guard.seal()
     flags = sum(namespace.FLAGS[kind] for kind in plan.namespaces if kind != "pid")
-    # The cgroup comes before the cgroup namespace: it is the parent who moves us.
     end.wait(handshake.GO)
+    trace.mark("waited for the monitor")
     namespace.setns(target, flags)
     if "user" in plan.namespaces:
         become.take_root()
@@ -113,6 +123,7 @@ def _child(
     root_fd = safefs.openat2(-100, "/", safefs.O_PATH_DIRECTORY)
     step.name = "set up the process"
     ready = become.prepare(plan.process, root_fd, streams.ends)
+    trace.mark("namespaces, user, capabilities, command found")
     end.wait(handshake.START)
     step.name = "execute the command"
     if plan.reap:

@@ -2,6 +2,7 @@
 
 from ...errors import OnggiError
 from ...spec.container import Container
+from ... import trace
 from .. import ending
 from ..command import Command
 from ..flags import Values, flag_table
@@ -70,6 +71,7 @@ def relay(
     )
     try:
         ended = loop.run()
+        trace.mark("container's end heard")
     except Interrupted:
         if not values.on("sig-proxy"):
             return 130
