@@ -196,8 +196,15 @@ class Cgroup:
         """Change the limits of a running container; what is 0 stays as it is."""
         return self._group.apply(resources)
 
+    def join(self) -> None:
+        """Move ourselves, a process of one thread, into every v1 hierarchy: 0.2 ms. Moving another
+        process, or a whole one through cgroup.procs, waits for an RCU grace period first, which
+        an idle host takes 8 to 16 ms for (kernel/cgroup: cgroup_procs_write_start)."""
+        for path in self.paths() if self.version == 1 else ():
+            write(f"{path}/tasks", "0")
+
     def add(self, pid: int) -> None:
-        """Move a process into every hierarchy."""
+        """Move a process into every hierarchy. Slow, see `join`: for who may not move itself."""
         for path in self.paths():
             write(f"{path}/cgroup.procs", str(pid))
 
