@@ -1,7 +1,7 @@
 """Starting a container, as the command that asks for it sees it.
 
 command: lock, fork ─> monitor (watch): run directory, network, files, cgroup (run)
-                                clone3 the init ── it joins cgroups and mounts while we make its veth
+                                clone3 the init ── it joins cgroups, mounts; we make its veth
                                 row "running", let it exec ── ready: the command returns
                                 supervise until the end; perhaps run again
                                 row "exited", network, cgroup and run directory go, --rm

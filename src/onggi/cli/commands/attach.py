@@ -1,8 +1,8 @@
 """`attach`, and the attached forms of `start`."""
 
+from ... import trace
 from ...errors import OnggiError
 from ...spec.container import Container
-from ... import trace
 from .. import ending
 from ..command import Command
 from ..flags import Values, flag_table
