@@ -69,10 +69,12 @@ class Images:
         self._store.images.tag(image.id, reference)
         self._events.image("tag", image.id, reference.familiar)
 
-    def remove(self, reference: str, force: bool = False) -> list[Removed]:
+    def remove(
+        self, reference: str, force: bool = False, *, keep_parents: bool = False
+    ) -> list[Removed]:
         id_ = self.get(reference).id
         known = {image.id for image in self._store.images.list()}
-        removed = self._store.images.remove(reference, force=force)
+        removed = self._store.images.remove(reference, force=force, keep_parents=keep_parents)
         for what, text in removed:
             if what == "Untagged":
                 self._events.image("untag", id_, id_)

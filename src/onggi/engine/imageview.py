@@ -67,14 +67,20 @@ def inspect(store: Store, image: Image) -> dict[str, Any]:
 
 def layer_sizes(store: Store, images: Iterable[Image]) -> dict[str, int]:
     """Bytes of every layer of the images, by the chain id that docker calls it by."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for image in images:
-        chain: tuple[Digest, ...] = ()
-        for diff_id in image.config.diff_ids:
-            chain = (chain_id((*chain, diff_id)),)
-            if chain[0] not in sizes:
-                sizes[str(chain[0])] = layer_size(store, diff_id)
+        for chain, diff_id in zip(chains(image), image.config.diff_ids, strict=True):
+            if chain not in sizes:
+                sizes[chain] = layer_size(store, diff_id)
     return sizes
+
+
+def chains(image: Image) -> list[str]:
+    """The chain ids of an image's layers, bottom first."""
+    found: list[Digest] = []
+    for diff_id in image.config.diff_ids:
+        found.append(chain_id((found[-1], diff_id) if found else (diff_id,)))
+    return [str(chain) for chain in found]
 
 
 def layer_size(store: Store, diff_id: Digest) -> int:

@@ -126,8 +126,11 @@ class Images:
         name = f"{reference.name}:{reference.tag}"
         return self._db.execute("DELETE FROM tag WHERE reference = ?", (name,)) > 0
 
-    def remove(self, reference: str, *, force: bool = False) -> builtins.list[Removed]:
-        """What `docker rmi` does: remove a name, and the image with its last one.
+    def remove(
+        self, reference: str, *, force: bool = False, keep_parents: bool = False
+    ) -> builtins.list[Removed]:
+        """What `docker rmi` does: remove a name, and the image with its last one, and unless
+        `keep_parents` the nameless ones that it was made from.
 
         Returns docker's lines. Raises Conflict in docker's words when containers or child images
         need it. The files of layers that nobody needs any more are deleted.
@@ -135,7 +138,9 @@ class Images:
 
         def work(connection: Connection) -> builtins.list[Removed]:
             removal = Removal(connection)
-            removal.remove(self._find(reference).id, reference, force=force)
+            removal.remove(
+                self._find(reference).id, reference, force=force, keep_parents=keep_parents
+            )
             return removal.lines
 
         removed = self._db.write(work)

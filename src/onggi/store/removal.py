@@ -33,8 +33,11 @@ class Removal:
         self.lines: list[Removed] = []
         self._connection = connection
 
-    def remove(self, image_id: str, reference: str, *, force: bool) -> None:
-        """Remove what `reference`, a name or an id of this image, stands for. Raises Conflict."""
+    def remove(
+        self, image_id: str, reference: str, *, force: bool, keep_parents: bool = False
+    ) -> None:
+        """Remove what `reference`, a name or an id of this image, stands for, and the nameless
+        images that only it was made from. Raises Conflict."""
         names = self._names(image_id)
         if not _is_id(image_id, reference):
             if self._remove_name(image_id, reference, names, force=force):
@@ -48,7 +51,9 @@ class Removal:
                 raise conflict
         while True:
             image_id = self._delete(image_id)
-            if not image_id or self._conflict(image_id, self._names(image_id), force=False):
+            if keep_parents or not image_id:
+                return
+            if self._conflict(image_id, self._names(image_id), force=False):
                 return
 
     def _remove_name(

@@ -253,6 +253,14 @@ def test_children_keep_their_parent_and_take_it_along(store: Store) -> None:
     ]
 
 
+def test_a_parent_stays_on_request(store: Store) -> None:
+    parent = add_image(store, BASE)
+    child = add_image(store, BASE, TOP, tags=["app"], parent=parent.id)
+    lines = store.images.remove("app", keep_parents=True)
+    assert ("Deleted", child.id) in lines and ("Deleted", parent.id) not in lines
+    assert [image.id for image in store.images.list()] == [parent.id]
+
+
 def test_shared_layers_stay(store: Store) -> None:
     one = add_image(store, BASE, TOP, tags=["one"])
     two = add_image(store, BASE, tags=["two"])

@@ -116,7 +116,9 @@ def rmi(session: Session, values: Values, arguments: list[str]) -> int:
     code = 0
     for name in arguments:
         try:
-            done = session.engine.images.remove(name, force=values.on("force"))
+            done = session.engine.images.remove(
+                name, force=values.on("force"), keep_parents=values.on("no-prune")
+            )
         except OnggiError as error:
             if isinstance(error, NotFound) and values.on("force"):
                 session.err.line(f"Error response from daemon: {error.message}")
@@ -206,8 +208,9 @@ RMI = Command(
     flags=flag_table(
         """
   -f, --force              Force removal of the image
+      --no-prune           Do not delete untagged parents
 """,
-        "no-prune platform:strings",
+        "platform:strings",
     ),
     least=1,
     most=-1,
