@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..registry.pulling import Described, Pulled
     from ..registry.searching import Hit
     from .manifestlists import ManifestLists
+    from .repository import Repository
     from .settings import Settings
 
 DEFAULT_TAG = "latest"
@@ -271,6 +272,12 @@ class Images:
         said = self._settings.proxies
         proxies = Proxies(said.get("http", ""), said.get("https", ""), said.get("no", ""))
         return config.load(self._settings.config_files, proxies=proxies)
+
+    def repository(self, reference: Reference, report: Report = ignore) -> "Repository":
+        """One repository, for what is no plain image: build caches, indexes, attestations."""
+        from .repository import Repository
+
+        return Repository(self._store, self._registry(report), reference, report)
 
     def _registry(self, report: Report, *, insecure: str = "") -> "Registry":
         from ..registry.client import Registry

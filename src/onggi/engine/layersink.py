@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ..registry.pulling import PullLayer
 from ..registry.pushing import Known, PushImage, PushLayer
 from ..spec.digest import Digest
-from ..spec.image import LAYER_COMPRESSION, Image, Manifest, parse_manifest
+from ..spec.image import LAYER_COMPRESSION, Descriptor, Image, Manifest, parse_manifest
 from ..store.store import Store
 
 Open = Callable[[], Iterator[bytes]]
@@ -50,10 +50,22 @@ def push_image(store: Store, image: Image, manifest: bytes | None) -> PushImage:
     """What to push: the blobs the image came as first, then other ones registries have."""
     original = parse_manifest(manifest) if manifest else None
     came_as = original.layers if isinstance(original, Manifest) else ()
+    layers = push_layers(store, image.config.diff_ids, came_as)
+    return PushImage(store.images.config_bytes(image.id), manifest, layers)
+
+
+def push_layers(
+    store: Store,
+    diff_ids: Sequence[Digest],
+    came_as: Sequence[Descriptor] = (),
+    compression: str = "gzip",
+) -> tuple[PushLayer, ...]:
+    """The same of layers alone; `compression` is for those that came as nothing."""
     layers = []
-    for position, diff_id in enumerate(image.config.diff_ids):
+    wished = compression
+    for position, diff_id in enumerate(diff_ids):
         known: list[Known] = []
-        compression = "gzip"
+        compression = wished
         if position < len(came_as):
             blob = came_as[position]
             compression = LAYER_COMPRESSION[blob.media_type]
@@ -66,7 +78,7 @@ def push_image(store: Store, image: Image, manifest: bytes | None) -> PushImage:
         known.sort(key=lambda blob: blob.digest != wanted)
         compress = _compressor(store, diff_id, compression)
         layers.append(PushLayer(diff_id, compression, tuple(known), compress))
-    return PushImage(store.images.config_bytes(image.id), manifest, tuple(layers))
+    return tuple(layers)
 
 
 def _compressor(store: Store, diff_id: Digest, kind: str) -> Callable[[], tuple[Digest, int, Open]]:

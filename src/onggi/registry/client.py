@@ -53,6 +53,15 @@ class Registry:
     ) -> Pulled:
         """Fetch an image: its documents are returned, its layers go to `sink`. `resolved` is called
         before the first layer moves and says whether any shall. Mirrors are asked first."""
+        with self.pulling(reference, platform, report) as pull:
+            pulled = pull.resolve()
+            if resolved is None or resolved(pulled):
+                pull.layers(pulled.layers, sink)
+            return pulled
+
+    @contextmanager
+    def pulling(self, reference: Reference, platform: Platform, report: Report) -> Iterator[Pull]:
+        """The parts of a pull, for what is no plain image."""
         with Transport(self._settings, self._timeouts) as transport:
             work = self._work(transport)
             sessions = [
@@ -60,11 +69,7 @@ class Registry:
                 for mirror in self._settings.mirrors(reference.domain)
             ]
             sessions.append(Session(work, reference.domain))
-            pull = Pull(work, sessions, reference, platform, _serial(report))
-            pulled = pull.resolve()
-            if resolved is None or resolved(pulled):
-                pull.layers(pulled, sink)
-            return pulled
+            yield Pull(work, sessions, reference, platform, _serial(report))
 
     def describe(self, reference: Reference, report: Report) -> Described:
         """What the registry itself has under the reference; no layer moves."""
@@ -76,10 +81,16 @@ class Registry:
 
     def push(self, reference: Reference, image: PushImage, report: Report) -> Pushed:
         """Upload what the registry does not have, then the manifest under the reference's tag."""
+        with self.pushing(reference, report) as push:
+            return push.run(image)
+
+    @contextmanager
+    def pushing(self, reference: Reference, report: Report) -> Iterator[Push]:
+        """The parts of a push, for what is more than one image."""
         with Transport(self._settings, self._timeouts) as transport:
             work = self._work(transport)
             session = Session(work, reference.domain)
-            return Push(work, session, reference, _serial(report)).run(image)
+            yield Push(work, session, reference, _serial(report))
 
     def tags(self, reference: Reference) -> list[str]:
         """All tags of a repository, in the registry's order."""

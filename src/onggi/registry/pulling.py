@@ -127,10 +127,14 @@ class Pull:
         digest = self._reference.digest or Digest.of(top)
         return Described(document.media_type, digest, len(top), tuple(platforms))
 
-    def layers(self, pulled: Pulled, sink: Sink) -> int:
+    def top(self) -> tuple[bytes, str]:
+        """What the reference itself names, whatever it is, and its Content-Type."""
+        return self._top()
+
+    def layers(self, layers: Sequence[PullLayer], sink: Sink) -> int:
         """Fetch the layers the sink does not have; how many that were."""
         wanted: dict[Digest, PullLayer] = {}
-        for layer in pulled.layers:
+        for layer in layers:
             if layer.diff_id in wanted or sink.has(layer.diff_id):
                 self._tell(layer, "Already exists")
             else:
@@ -212,10 +216,10 @@ class Pull:
 
     # blobs
 
-    def small_blob(self, descriptor: Descriptor, what: str) -> bytes:
+    def small_blob(self, descriptor: Descriptor, what: str, max_bytes: int = MAX_BYTES) -> bytes:
         """A verified document that is a blob: an image's configuration."""
-        if descriptor.size_bytes > MAX_BYTES:
-            raise CorruptData(f"{what} is larger than {MAX_BYTES} bytes")
+        if descriptor.size_bytes > max_bytes:
+            raise CorruptData(f"{what} is larger than {max_bytes} bytes")
         return b"".join(self._blob(descriptor, lambda offset: None, lambda pause_s: None))
 
     def _layer(self, layer: PullLayer, sink: Sink) -> None:

@@ -4,6 +4,7 @@ the config, then the manifest. Uploads resume where the registry says they stopp
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -73,37 +74,64 @@ class Push:
         self._report = report
         self._scope = protocol.scope(reference.path, "pull,push")
 
-    def run(self, image: PushImage) -> Pushed:
+    def run(self, image: PushImage, *, media_type: str = "", tagged: bool = True) -> Pushed:
+        """One image; `tagged` under the reference's tag, else by its digest alone. `media_type` is
+        the manifest's, "" as the image came, or docker's."""
+        with self._explained():
+            return self._run(image, media_type, tagged)
+
+    def layers(self, layers: Sequence[PushLayer], media_type: str) -> dict[Digest, Descriptor]:
+        """The blobs that stand for these layers in the repository, by diff ID."""
+        with self._explained():
+            return self._layers(layers, media_type)
+
+    def blob(self, data: bytes) -> None:
+        """A small blob."""
+        with self._explained():
+            digest = Digest.of(data)
+            if not self.exists(digest):
+                self._upload(digest, len(data), lambda: iter([data]))
+
+    def manifest(self, data: bytes, media_type: str, *, tagged: bool) -> Digest:
+        """A manifest or index, after what it names."""
+        with self._explained():
+            return self.put_manifest(data, media_type, tagged=tagged)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            return self._run(image)
+            yield
         except Refused as error:
             raise error.explain(self._reference, "push") from error
 
-    def _run(self, image: PushImage) -> Pushed:
+    def _run(self, image: PushImage, media_type: str, tagged: bool) -> Pushed:
         original = parse_manifest(image.manifest) if image.manifest else None
-        media_type = (
-            OCI_MANIFEST if original and original.media_type == OCI_MANIFEST else (DOCKER_MANIFEST)
-        )
-        done: dict[Digest, Descriptor] = {}
-        first = {layer.diff_id: layer for layer in reversed(image.layers)}
-        for layer in image.layers:
-            self._tell(layer.diff_id, "Preparing")
-
-        def one(layer: PushLayer) -> None:
-            done[layer.diff_id] = self._layer(layer, LAYER_TYPES[media_type][layer.compression])
-
-        unique = [layer for layer in image.layers if first.get(layer.diff_id) is layer]
-        in_parallel(self._work, [partial(one, layer) for layer in unique])
+        if not media_type:
+            oci = original is not None and original.media_type == OCI_MANIFEST
+            media_type = OCI_MANIFEST if oci else DOCKER_MANIFEST
+        done = self._layers(image.layers, media_type)
         layers = [done[layer.diff_id] for layer in image.layers]
         config = Descriptor(CONFIG_TYPES[media_type], Digest.of(image.config), len(image.config))
         if not self.exists(config.digest):
             self._upload(config.digest, config.size_bytes, lambda: iter([image.config]))
         manifest = write_manifest(media_type, config, layers)
         if image.manifest and isinstance(original, Manifest) and _same(original, config, layers):
-            manifest = image.manifest
-        digest = self.put_manifest(manifest, media_type)
-        pairs = [(layer.diff_id, done[layer.diff_id]) for layer in unique]
-        return Pushed(digest, len(manifest), manifest, tuple(pairs))
+            manifest = image.manifest if original.media_type == media_type else manifest
+        digest = self.put_manifest(manifest, media_type, tagged=tagged)
+        return Pushed(digest, len(manifest), manifest, tuple(done.items()))
+
+    def _layers(self, layers: Sequence[PushLayer], media_type: str) -> dict[Digest, Descriptor]:
+        done: dict[Digest, Descriptor] = {}
+        first = {layer.diff_id: layer for layer in reversed(layers)}
+        for layer in layers:
+            self._tell(layer.diff_id, "Preparing")
+
+        def one(layer: PushLayer) -> None:
+            done[layer.diff_id] = self._layer(layer, LAYER_TYPES[media_type][layer.compression])
+
+        unique = [layer for layer in layers if first.get(layer.diff_id) is layer]
+        in_parallel(self._work, [partial(one, layer) for layer in unique])
+        return {layer.diff_id: done[layer.diff_id] for layer in unique}
 
     # layers
 
@@ -287,10 +315,11 @@ class Push:
 
     # manifest
 
-    def put_manifest(self, manifest: bytes, media_type: str) -> Digest:
-        """Store it under the reference's tag, or by its digest where there is none."""
+    def put_manifest(self, manifest: bytes, media_type: str, *, tagged: bool = True) -> Digest:
+        """Store it under the reference's tag, or by its digest where there is none or it shall
+        not be `tagged`."""
         digest = Digest.of(manifest)
-        url = self._url(f"manifests/{self._reference.tag or digest}")
+        url = self._url(f"manifests/{(tagged and self._reference.tag) or digest}")
         with self._session.request(
             "PUT", url, (self._scope,), headers={"Content-Type": media_type}, body=manifest,
             expect=(201,),
