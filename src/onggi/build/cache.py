@@ -8,12 +8,16 @@ inputs are stored with the result so that a miss can be explained.
 
 import json
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..spec.digest import Digest, chain_id
 from ..store.buildcache import CacheRecord
 from ..store.store import Store
 from .graph import CopyOp, Operation, operation_digest, operation_fields
+
+if TYPE_CHECKING:
+    from .cacheformat import Entry
+    from .cacheplaces import Imports
 
 EMPTY = "scratch"
 _TOUCH_AFTER_NS = 3600 * 10**9  # using a record again sooner is not worth a write
@@ -26,6 +30,7 @@ class Hit(NamedTuple):
     layers: Layers
     diff_id: str
     created_ns: int
+    key: str
 
 
 def content(layers: Layers) -> str:
@@ -47,6 +52,8 @@ class Cache:
         self._store = store
         self.fresh = fresh
         self.skips = False
+        self.imports: Imports | None = None  # of --cache-from
+        self._imported: dict[str, Entry] = {}
         self._records: list[dict[str, Any]] | None = None
         self._used: list[str] = []
 
@@ -55,11 +62,24 @@ class Cache:
             return None
         record = self._store.cache.lookup(key)
         if record is None:
-            return None
+            return self._import(key)
         if time.time_ns() - record.last_used_ns > _TOUCH_AFTER_NS:
             self._used.append(key)
         layers = tuple(Digest.parse(layer) for layer in record.layers)
-        return Hit(layers, record.diff_id, record.created_ns)
+        return Hit(layers, record.diff_id, record.created_ns, key)
+
+    def _import(self, key: str) -> Hit | None:
+        """From the caches that --cache-from names; its layers may not be in the store yet."""
+        entry = self.imports.find(key) if self.imports is not None else None
+        if entry is None:
+            return None
+        self._imported[key] = entry
+        return Hit(entry.layers, entry.diff_id, entry.created_ns, key)
+
+    def ensure(self, layers: Layers) -> None:
+        """Have the layers of an imported result in the store."""
+        if self.imports is not None:
+            self.imports.ensure(layers)
 
     def records(self) -> list[dict[str, Any]]:
         """The inputs of all earlier results, latest first; as they were at the first miss."""
@@ -84,8 +104,13 @@ class Cache:
         created_ns: int,
     ) -> Hit:
         """Remember what the operation made; `inputs` is for people."""
-        layers = (*parent, Digest(diff_id)) if diff_id else parent
         told = {"operation": operation_fields(operation), "parent": content(parent), **inputs}
+        return self._insert(key, parent, diff_id, created_ns, told)
+
+    def _insert(
+        self, key: str, parent: Layers, diff_id: str, created_ns: int, told: dict[str, Any]
+    ) -> Hit:
+        layers = (*parent, Digest(diff_id)) if diff_id else parent
         self._store.cache.record(
             CacheRecord(
                 key=key,
@@ -94,14 +119,18 @@ class Cache:
                 config_json="{}",
                 inputs_json=json.dumps(told, sort_keys=True),
                 created_ns=created_ns,
-                last_used_ns=created_ns,
+                last_used_ns=time.time_ns(),
                 size_bytes=self._store.layers.size(Digest(diff_id)) if diff_id else 0,
                 layers=layers,
             )
         )
-        return Hit(layers, diff_id, created_ns)
+        return Hit(layers, diff_id, created_ns, key)
 
     def note_use(self) -> None:
-        """Write down which records served, in one transaction."""
+        """Write down which records served, and the imported ones whose layers are here now."""
         used, self._used = self._used, []
         self._store.cache.touch(tuple(used), time.time_ns())
+        for key, entry in self._imported.items():
+            if self._store.layers.pin(entry.layers).issuperset(entry.layers):
+                below = entry.layers[:-1] if entry.diff_id else entry.layers
+                self._insert(key, below, entry.diff_id, entry.created_ns, {})

@@ -97,6 +97,7 @@ class Contexts:
         from . import remote
 
         found, _ = remote.Remote(self._engine, self._cache, self._loans).git(operation)
+        self._cache.ensure(found.layers)
         return self._mounted(found.layers, operation.remote)
 
     def _url(self, url: str) -> Opened:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from ..engine.engine import Engine
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..progress import Message, Report, StepOutput, Warning
 from ..spec.digest import Digest
 from . import explain
@@ -36,12 +36,14 @@ OpenContext = Callable[[str], AbstractContextManager[Tree]]
 
 
 class Result(NamedTuple):
-    """A vertex that is there. `cached`: nothing had to be done."""
+    """A vertex that is there. `cached`: nothing had to be done. `keys` are the cache's names of
+    it, for those who export it."""
 
     layers: Layers
     diff_id: str
     created_ns: int
     cached: bool
+    keys: tuple[str, ...] = ()
 
 
 class Tell:
@@ -90,7 +92,7 @@ class Maker:
             return Result(layers, "", 0, True)
         parent = inputs[0].layers
         if isinstance(operation, MergeOp):
-            return inputs[1]._replace(layers=(*parent, *inputs[1].layers))
+            return inputs[1]._replace(layers=(*parent, *inputs[1].layers), keys=())
         if isinstance(operation, (UrlOp, GitOp)):
             return Missing(lambda tell: self._remote(operation))
         if isinstance(operation, CopyOp):
@@ -122,13 +124,13 @@ class Maker:
             from . import ops  # what a build from the cache need not load
 
             parent = inputs[0].layers
-            self._pin(parent)
+            self.pin(parent)
             if isinstance(operation, WorkdirOp):
                 diff_id = ops.workdir(self.engine, operation, parent)
             else:
                 diff_id = self._run(operation, inputs, tell)
             made = self.cache.record(key, parent, diff_id or "", operation, told, time.time_ns())
-            return Result(made.layers, made.diff_id, made.created_ns, False)
+            return Result(made.layers, made.diff_id, made.created_ns, False, (key,))
 
         return Missing(work, told)
 
@@ -137,7 +139,7 @@ class Maker:
 
         parent, *origins = (made.layers for made in inputs)
         for layers in origins:
-            self._pin(layers)
+            self.pin(layers)
         mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
             limits = self.loans.limits
@@ -148,7 +150,7 @@ class Maker:
 
         found = remote.Remote(self.engine, self.cache, self.loans)
         hit, cached = found.url(operation) if isinstance(operation, UrlOp) else found.git(operation)
-        return Result(hit.layers, hit.diff_id, hit.created_ns, cached)
+        return Result(hit.layers, hit.diff_id, hit.created_ns, cached, (hit.key,))
 
     def _copy_from(self, operation: CopyOp, parent: Layers, origin: Layers) -> Result | Missing:
         """COPY --from: by what the origin is, which is quick to know; then by what is copied."""
@@ -163,14 +165,14 @@ class Maker:
             from . import ops
 
             self.cache.skips = skips
-            self._pin(origin)
+            self.pin(origin)
             with ops.merged(self.engine, origin, "the stage it is copied from") as tree:
                 if tree is None:
                     raise InvalidInput("COPY --from: the stage it is copied from is empty")
                 found = self._copy(operation, parent, tree)
                 result = found if isinstance(found, Result) else found.work(tell)
             self.cache.record(quick, parent, result.diff_id, operation, told, result.created_ns)
-            return result
+            return result._replace(keys=(quick, *result.keys))
 
         return Missing(work, told)
 
@@ -188,27 +190,31 @@ class Maker:
         def work(tell: Tell) -> Result:
             from . import ops
 
-            self._pin(parent)
+            self.pin(parent)
             diff_id = ops.copy(self.engine, operation, parent, sources)
             made = self.cache.record(key, parent, diff_id, operation, told, time.time_ns())
-            return Result(made.layers, made.diff_id, made.created_ns, False)
+            return Result(made.layers, made.diff_id, made.created_ns, False, (key,))
 
         return Missing(work, told)
 
     def size(self, diff_id: str) -> int:
-        """Bytes of a layer."""
-        return self.engine.store.layers.size(Digest(diff_id))
+        """Bytes of a layer; 0 of one that is only in a cache elsewhere."""
+        try:
+            return self.engine.store.layers.size(Digest(diff_id))
+        except NotFound:
+            return 0
 
-    def _pin(self, layers: Layers) -> None:
+    def pin(self, layers: Layers) -> None:
         """Before the first work on them: garbage collection must not take what we stand on."""
         missing = set(layers) - self.pinned
         if missing:
             self.engine.store.layers.pin(sorted(missing))
+            self.cache.ensure(layers)
             self.pinned |= missing
 
 
 def _found(hit: Hit) -> Result:
-    return Result(hit.layers, hit.diff_id, hit.created_ns, True)
+    return Result(hit.layers, hit.diff_id, hit.created_ns, True, (hit.key,))
 
 
 def _without_match(operation: CopyOp, sources: list[SourceTree]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ never runs a process itself: RUN is an ephemeral container of `engine`.
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..dockerfile.instructions import Dockerfile, Instruction, read, trigger
 from ..dockerfile.problem import placed
@@ -33,6 +33,10 @@ from .graph_select import Arguments, ImageWanted, Selection, select, stage_trigg
 from .loans import Loans, Secret
 from .operate import Maker, Result
 from .solve import Solver
+
+if TYPE_CHECKING:
+    from .cacheformat import Entry
+    from .cacheplaces import CacheSource, CacheTarget
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"  # what docker's own builder writes; tools look for it
 
@@ -71,6 +75,8 @@ class BuildOptions(NamedTuple):
     no_cache_filter: frozenset[str] = frozenset()  # stages
     limits: HostOptions = HostOptions()  # resources, ulimits, cgroup parent of every RUN
     allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
+    cache_from: "tuple[CacheSource, ...]" = ()
+    cache_to: "tuple[CacheTarget, ...]" = ()
 
 
 class BuildResult(NamedTuple):
@@ -93,6 +99,10 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         raise InvalidInput("tag is needed when pushing to registry", hint="add -t NAME")
     arguments = _arguments(options, given)
     cache = Cache(engine.store, fresh=options.no_cache)
+    if options.cache_from:
+        from .cacheplaces import Imports
+
+        cache.imports = Imports(engine, options.cache_from, report)
     loans = Loans(options.secrets, options.agents, _proxies(options), options.limits)
     with ExitStack() as held:
         keep_git = given.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
@@ -109,7 +119,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             raise InvalidInput(f"lint violation found for rules: {rules}")
         maker = Maker(engine, cache, contexts.of, loans, report)
         solver = Solver(made, maker, report, fresh_stages=options.no_cache_filter)
-        result = _make(engine, options, solver, tags)
+        result = _make(engine, options, solver, tags, report)
     if options.push:
         for name in result.tags:
             engine.images.push(name, report)
@@ -171,25 +181,75 @@ def _proxies(options: BuildOptions) -> tuple[str, ...]:
 
 
 def _make(
-    engine: Engine, options: BuildOptions, solver: Solver, tags: tuple[Reference, ...]
+    engine: Engine,
+    options: BuildOptions,
+    solver: Solver,
+    tags: tuple[Reference, ...],
+    report: Report,
 ) -> BuildResult:
     names = tuple(f"{tag.name}:{tag.tag}" for tag in tags)
+    cache = solver.maker.cache
     with _among_builders(engine):
         try:
             solution = solver.solve()
-            solver.maker.cache.note_use()
+            cache.ensure(solution.results[solver.plan.result].layers)
             config = _finished(solver.plan, solution.results, _epoch(options.build_args))
-            image_id = Digest.of(canonical(config_document(config)))
+            document = _document(config, options, solution.results)
+            image_id = Digest.of(document)
             if export.keeps_image(options.outputs):
-                image_id = _store(engine, config, tags)
+                image_id = _store(engine, document, tags)
             shown = names or (str(image_id),)
             export.export(engine, config.diff_ids, shown, options.outputs, options.stdout)
+            _export_caches(engine, options, solver, solution.results, report)
+            cache.note_use()
         finally:
             if solver.maker.pinned:
                 engine.store.layers.unpin()
     history.write(engine.store.root, image_id, names, solution.reports)
     count = len(solver.plan.steps)
     return BuildResult(image_id, names, count, solution.cached_steps, solution.reports)
+
+
+def _entries(results: dict[int, Result]) -> "list[Entry]":
+    """What a cache can be exported of."""
+    from .cacheformat import Entry
+
+    return [
+        Entry(key, made.layers, made.diff_id, made.created_ns)
+        for _, made in sorted(results.items())
+        for key in made.keys
+    ]
+
+
+def _document(config: ImageConfig, options: BuildOptions, results: dict[int, Result]) -> bytes:
+    """The image's configuration, with the cache in it when --cache-to says so."""
+    document = config_document(config)
+    if any(target.kind == "inline" for target in options.cache_to):
+        from .cacheformat import INLINE_KEY
+        from .cacheplaces import inline_value
+
+        document[INLINE_KEY] = inline_value(_entries(results), config.diff_ids)
+    return canonical(document)
+
+
+def _export_caches(
+    engine: Engine,
+    options: BuildOptions,
+    solver: Solver,
+    results: dict[int, Result],
+    report: Report,
+) -> None:
+    targets = [target for target in options.cache_to if target.kind != "inline"]
+    if not targets:
+        return
+    from .cacheplaces import chosen, export_cache
+
+    entries = _entries(results)
+    for target in targets:
+        wanted = chosen(entries, results[solver.plan.result].layers, target.mode)
+        for entry in wanted:
+            solver.maker.pin(entry.layers)
+        export_cache(engine, target, wanted, report)
 
 
 def sweep(engine: Engine) -> None:
@@ -236,9 +296,8 @@ def _finished(made: Plan, results: dict[int, Result], epoch: int | None) -> Imag
     return config._replace(created=created, diff_ids=layers, history=history)
 
 
-def _store(engine: Engine, config: ImageConfig, tags: tuple[Reference, ...]) -> Digest:
+def _store(engine: Engine, document: bytes, tags: tuple[Reference, ...]) -> Digest:
     """Add the image; a build from the cache gives one that is there, with its tags."""
-    document = canonical(config_document(config))
     image_id = Digest.of(document)
     names = {f"{tag.name}:{tag.tag}" for tag in tags}
     try:

@@ -1,11 +1,11 @@
 """--secret, --ssh and --allow of build: what the user lends and permits. docker's grammar."""
 
-import csv
 import os
 from collections.abc import Iterable, Mapping
 
 from ..build.loans import Secret
 from ..dockerfile.spelling import nearest
+from .buildfields import fields_of
 from .session import refusal
 
 ENTITLEMENTS = ("network.host", "security.insecure")
@@ -16,7 +16,7 @@ def secrets(given: Iterable[str], directory: str, environ: Mapping[str, str]) ->
     file."""
     found: dict[str, Secret] = {}
     for text in given:
-        fields = _fields(text, "secret")
+        fields = fields_of(text, "secret")
         kind = fields.pop("type", "")
         name = fields.pop("id", "")
         path = fields.pop("source", "") or fields.pop("src", "")
@@ -63,17 +63,3 @@ def entitlements(given: Iterable[str]) -> frozenset[str]:
             guess = nearest(name, ENTITLEMENTS)
             raise refusal(f"unknown entitlement {name}", f"did you mean {guess}" if guess else None)
     return frozenset(given)
-
-
-def _fields(text: str, flag: str) -> dict[str, str]:
-    try:
-        words = next(csv.reader([text], strict=True), [])
-    except csv.Error as error:
-        raise refusal(f"failed to parse csv {flag}: {error}") from error
-    found: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise refusal(f"invalid field '{word}' must be a key=value pair")
-        found[key.lower()] = value
-    return found

@@ -201,8 +201,9 @@ class _Parser:
                 raise FlagError(
                     f'invalid argument "{value}" for "{flag.shown}" flag: {error}'
                 ) from error
-        if flag.kind == "strings":
-            self._given.setdefault(flag.name, []).extend(value.split(","))
+        if flag.kind == "strings":  # fields stay together: build --cache-from type=…,ref=…
+            parts = [value] if "=" in value else value.split(",")
+            self._given.setdefault(flag.name, []).extend(parts)
         elif flag.kind in _MANY:
             self._given.setdefault(flag.name, []).append(value)
         else:

@@ -93,7 +93,7 @@ class Pull:
 
     def resolve(self) -> Pulled:
         """Everything but the layers."""
-        top, content_type = self._top()
+        top, content_type = self.top()
         found = self._choose(top, content_type, 1)
         check_image(found.manifest)
         config = self.small_blob(found.manifest.config, "image config")
@@ -117,7 +117,7 @@ class Pull:
 
     def describe(self) -> Described:
         """The document itself; of an image without an index also its configuration is read."""
-        top, content_type = self._top()
+        top, content_type = self.top()
         document = read_manifest(top, content_type)
         if isinstance(document, Manifest):
             config = parse_config(self.small_blob(document.config, "image config"))
@@ -126,10 +126,6 @@ class Pull:
             platforms = [entry.platform for entry in document.manifests if entry.platform]
         digest = self._reference.digest or Digest.of(top)
         return Described(document.media_type, digest, len(top), tuple(platforms))
-
-    def top(self) -> tuple[bytes, str]:
-        """What the reference itself names, whatever it is, and its Content-Type."""
-        return self._top()
 
     def layers(self, layers: Sequence[PullLayer], sink: Sink) -> int:
         """Fetch the layers the sink does not have; how many that were."""
@@ -147,7 +143,7 @@ class Pull:
 
     # manifests
 
-    def _top(self) -> tuple[bytes, str]:
+    def top(self) -> tuple[bytes, str]:
         """The document of the reference from the first endpoint that has it; the endpoints before
         that one are not asked again."""
         for position, session in enumerate(self._sessions):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from ...build.export import STDOUT
 from ...build.service import BuildOptions, build, check
@@ -18,6 +19,9 @@ from ..flags import Values, flag_table
 from ..rawjson import RawJson
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
+
+if TYPE_CHECKING:
+    from ...build.cacheplaces import CacheSource, CacheTarget
 
 MAX_DOCKERFILE = 16 << 20
 EXPLAIN_COLUMNS = 120
@@ -133,6 +137,8 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         ),
         stdout=session.out.write_bytes,
         push=values.on("push") or buildoutput.pushes(values.many("output")),
+        cache_from=cache_sources(values),
+        cache_to=cache_targets(values),
         no_cache_filter=frozenset(
             name.strip().lower()
             for text in values.many("no-cache-filter")
@@ -140,6 +146,22 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         ),
         limits=step_limits(values),
     )
+
+
+def cache_sources(values: Values) -> "tuple[CacheSource, ...]":
+    if not values.given("cache-from"):
+        return ()
+    from .. import buildcache
+
+    return buildcache.sources(values.many("cache-from"), working_directory())
+
+
+def cache_targets(values: Values) -> "tuple[CacheTarget, ...]":
+    if not values.given("cache-to"):
+        return ()
+    from .. import buildcache
+
+    return buildcache.targets(values.many("cache-to"), working_directory())
 
 
 def step_limits(values: Values) -> HostOptions:
@@ -256,6 +278,9 @@ BUILD = Command(
       --build-arg list           Set build-time variables
       --build-context list       Additional build contexts (e.g., name=path)
       --disable-content-trust    Skip image verification (default true)
+      --cache-from strings       Images to consider as cache sources
+      --cache-to list            Cache export destinations (e.g., "user/app:cache",
+                                 "type=local,dest=path/to/dir")
       --cgroup-parent string     Set the parent cgroup for the "RUN" instructions during build
       --cpu-period int           Limit the CPU CFS (Completely Fair Scheduler) period
       --cpu-quota int            Limit the CPU CFS (Completely Fair Scheduler) quota
@@ -298,7 +323,7 @@ BUILD = Command(
       --ulimit ulimit            Ulimit options (default [])
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "annotation:list attest:list builder:string cache-from:strings cache-to:list "
+        "annotation:list attest:list builder:string "
         "compress isolation:string provenance:string sbom:string security-opt:strings squash",
     ),
     least=1,
