@@ -120,11 +120,13 @@ class CacheMounts:
                 _write_note(top, name, wanted.id)
             finally:
                 os.close(directory)
+            # rename would replace an empty directory, which another builder has mounted by now
+            fcntl.flock(top, fcntl.LOCK_EX)
             try:
-                os.rename(temporary, name, src_dir_fd=top, dst_dir_fd=top)
-            except OSError:
                 if not os.path.isdir(f"{self._top}/{name}"):
-                    raise
+                    os.rename(temporary, name, src_dir_fd=top, dst_dir_fd=top)
+            finally:
+                fcntl.flock(top, fcntl.LOCK_UN)
         finally:
             safefs.remove_tree(top, temporary)
         return os.open(name, _DIRECTORY, dir_fd=top)
