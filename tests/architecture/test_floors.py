@@ -24,10 +24,15 @@ OWNERS = {
     "_sqlite3": "store",
     "grpc": "cri",
     "h11": "httpd",
+    "wsproto": "httpd",
     "urllib3": "registry",
 }
 PURE = (
+    "api/decode",
+    "api/progresslines",
+    "api/route",
     "dockerfile/",
+    "httpd/strict",
     "registry/protocol",
     "store/tarindex",
     "store/tarwrite",
