@@ -122,6 +122,10 @@ def boot() -> None:
     os.environ.pop("SSLKEYLOGFILE", None)  # urllib3 would write session keys there
     if program == "onggi-runtime":
         from .runtime.main import main
+    elif program == "onggi-server":
+        from .api.main import main
+    elif program == "onggi-spawner":
+        from .engine.spawner import main
     else:
         from .cli.main import main
     finish(main(arguments, dict(os.environ)))

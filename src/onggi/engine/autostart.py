@@ -92,8 +92,8 @@ def stop(containers: Containers, failed: Failed) -> list[Container]:
     return [container for container, error in ends if error is None]
 
 
-def unit(program: str, root: str, run: str) -> str:
-    """A systemd unit that does both; `program` is onggi's absolute path."""
+def command_line(program: str, root: str, run: str) -> str:
+    """As a unit has it: `program` is onggi's absolute path."""
     flags = "".join(
         f" {flag} {quoted(value)}"
         for flag, value, usual in (
@@ -102,7 +102,47 @@ def unit(program: str, root: str, run: str) -> str:
         )
         if value != usual
     )
-    command = quoted(program) + flags
+    return quoted(program) + flags
+
+
+def server_units(program: str, root: str, run: str) -> str:
+    """The service and the socket of `onggi serve`, one after the other."""
+    command = command_line(program, root, run)
+    return f"""\
+# /etc/systemd/system/onggi.socket
+[Unit]
+Description=Socket of onggi's Docker Engine API
+
+[Socket]
+ListenStream={quoted(run + "/onggi.sock")}
+SocketMode=0660
+SocketUser=root
+SocketGroup=docker
+
+[Install]
+WantedBy=sockets.target
+
+# /etc/systemd/system/onggi.service
+[Unit]
+Description=Docker Engine API of onggi
+Requires=onggi.socket
+After=onggi.socket network-online.target
+
+[Service]
+ExecStart={command} serve -H fd://
+# The containers' monitors are not this unit's to kill.
+KillMode=process
+Delegate=yes
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit(program: str, root: str, run: str) -> str:
+    """A systemd unit that does both; `program` is onggi's absolute path."""
+    command = command_line(program, root, run)
     return f"""\
 [Unit]
 Description=Containers of onggi

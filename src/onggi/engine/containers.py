@@ -22,6 +22,8 @@ from .paths import Paths
 from .reaper import ACTIVE, Reaper
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from ..monitor.attach import Attachment
     from ..spec.container import Resources
     from .control import Control, Table
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .pruning import Chosen
     from .restart import Policy
     from .run import Services
+    from .spawner import Spawner
     from .volumes import Volumes
     from .wiring import Wiring
 
@@ -45,6 +48,7 @@ class Containers:
         volumes: Callable[[], "Volumes"],
         events: Events,
         creation: Callable[[], "Creation"],
+        spawner: "Spawner | None" = None,
     ) -> None:
         self._store = store
         self._paths = paths
@@ -54,6 +58,7 @@ class Containers:
         self._events = events
         self._reaper = Reaper(store, self._clean, events)
         self._creation = creation
+        self._spawner = spawner
 
     @cached_property
     def _wiring(self) -> "Wiring":
@@ -63,6 +68,10 @@ class Containers:
 
     @cached_property
     def _launcher(self) -> "Launcher":
+        if self._spawner is not None:
+            from .spawner import SpawnedLauncher
+
+            return SpawnedLauncher(self.services, self._spawner)
         from .launch import Launcher
 
         return Launcher(self.services)
@@ -236,6 +245,11 @@ class Containers:
         """Start; returns when the process runs. Raises CommandNotFound, CommandNotExecutable,
         NotModified when it already runs."""
         return self._launcher.start(self.get(reference), client=None)
+
+    def start_for(self, reference: str, client: "socket") -> Container:
+        """Start with the other end of a client's connection (monitor.attach), which misses no byte
+        and slows the container as a pipe would."""
+        return self._launcher.start(self.get(reference), client)
 
     def start_attached(self, reference: str, *, stdin: bool) -> "Attachment":
         """Start with an attachment that misses no byte and slows the container as a pipe would."""

@@ -16,13 +16,13 @@ from collections.abc import Callable, Container
 from .. import errors, trace
 from ..errors import OnggiError, Unavailable
 
-Work = Callable[[Callable[[], None]], None]
+Work = Callable[[Callable[..., None]], None]  # given `ready`, which takes one text or none
 
 
-def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> int:
-    """Run `work(ready)` in a detached child and return its pid once it called `ready`. What `work`
-    raises before that is raised here; a fault of ours afterwards goes to the file `crash_log`.
-    `keep` are the descriptors the child needs.
+def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> tuple[int, str]:
+    """Run `work(ready)` in a detached child; its pid and what it told `ready`, once it did. What
+    `work` raises before that is raised here; a fault of ours afterwards goes to the file
+    `crash_log`. `keep` are the descriptors the child needs.
 
     The caller has closed its database connection and runs no other thread.
     """
@@ -42,10 +42,10 @@ def fork_monitor(work: Work, *, keep: tuple[int, ...] = (), crash_log: str) -> i
     finally:
         os.close(reader)
     trace.mark("monitor answered")
-    if answer != b"ok":
+    if not answer.startswith(b"ok"):
         os.waitpid(pid, 0)
         raise _error(answer)
-    return pid
+    return pid, answer[2:].decode()
 
 
 def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> None:
@@ -53,11 +53,11 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
     trace.born("monitor")
     answered = False
 
-    def ready() -> None:
+    def ready(told: str = "") -> None:
         nonlocal answered
         answered = True
         try:
-            os.write(writer, b"ok")
+            os.write(writer, b"ok" + told.encode())
         except BrokenPipeError:
             pass  # the command was killed; its container runs all the same
         os.close(writer)
@@ -73,7 +73,7 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
             os.write(writer, _encode(error))
     except Exception as error:  # an entry loop: whatever it is, the command must hear of it
         if not answered:
-            os.write(writer, _encode(OnggiError(f"internal error: {_described(error)}")))
+            os.write(writer, _encode(OnggiError(f"internal error: {described(error)}")))
         else:
             _write_crash(crash_log, error)
     finally:
@@ -97,7 +97,7 @@ def fork_helper(work: Callable[[], None], crash_log: str, *, keep: Container[int
         os._exit(status)
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """The error with the place it came from."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
@@ -112,7 +112,7 @@ def _write_crash(path: str, error: BaseException) -> None:
         fd = os.open(path, flags, 0o600)
     except OSError:
         return  # the container's directory is gone, and with it whoever would read this
-    os.write(fd, f"{_described(error)}\n".encode())
+    os.write(fd, f"{described(error)}\n".encode())
     os.close(fd)
 
 

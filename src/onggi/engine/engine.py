@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .creation import Creation
     from .execs import Execs
     from .logs import Logs
+    from .spawner import Spawner
     from .steps import Steps
     from .system import System
     from .volumes import Volumes
@@ -40,10 +41,13 @@ class Engine:
         *,
         settings: Settings = Settings(),  # noqa: B008 - immutable
         warn: Callable[[str], None] = _ignore,
+        spawner: "Spawner | None" = None,
     ) -> None:
-        """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time."""
+        """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time. A
+        program with threads gives a `spawner`, which then starts containers and execs."""
         self._settings = settings
         self._warn = warn
+        self.spawner = spawner
         self.store = Store(root, run)
         self.paths = Paths(root, run)
         self.events = Events(run)
@@ -57,6 +61,7 @@ class Engine:
             lambda: self.volumes,
             self.events,
             lambda: self.creation,
+            spawner,
         )
 
     @cached_property
@@ -106,7 +111,7 @@ class Engine:
     def execs(self) -> "Execs":
         from .execs import Execs
 
-        return Execs(self.store, self.paths, self.containers.get, self.events)
+        return Execs(self.store, self.paths, self.containers.get, self.events, self.spawner)
 
     @cached_property
     def logs(self) -> "Logs":

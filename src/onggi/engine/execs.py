@@ -7,7 +7,7 @@ Nothing of an exec is stored; its exit code reaches whoever is attached.
 import os
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability
@@ -17,12 +17,16 @@ from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..runtime import join
 from ..runtime.child import Started
 from ..runtime.plan import JoinPlan
+from ..spec.codec import encode
 from ..spec.container import Container
 from ..store.store import Store
 from . import detach, lifecycle, merge, sandbox, specgen
 from .cgroups import cgroup_of
 from .events import Events
 from .paths import Paths
+
+if TYPE_CHECKING:
+    from .spawner import Spawner
 
 
 class ExecOptions(NamedTuple):
@@ -37,11 +41,21 @@ class ExecOptions(NamedTuple):
     columns: int = 0
 
 
+def new_id() -> str:
+    return os.urandom(32).hex()
+
+
 class Execs:
     def __init__(
-        self, store: Store, paths: Paths, find: Callable[[str], Container], events: Events
+        self,
+        store: Store,
+        paths: Paths,
+        find: Callable[[str], Container],
+        events: Events,
+        spawner: "Spawner | None" = None,
     ) -> None:
         self._store = store
+        self._spawner = spawner
         self._events = events
         self._paths = paths
         self._find = find
@@ -49,23 +63,36 @@ class Execs:
     def start(self, reference: str, options: ExecOptions) -> Attachment:
         """Run a command in a running container; the attachment ends with its exit code. Raises
         Conflict when the container does not run, CommandNotFound, CommandNotExecutable."""
-        container = self._ready(reference, options)
+        container = self.checked(reference, options)
+        exec_id = new_id()
+        self.tell_created(exec_id, container, options)
+        return self.start_as(exec_id, container.id, options)[0]
+
+    def start_as(
+        self, exec_id: str, reference: str, options: ExecOptions, *, output: bool = True
+    ) -> tuple[Attachment, int]:
+        """The attachment and the pid of a command under an id of the caller's. Without `output` the
+        attachment only tells of the end."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            attachment = Attachment(mine, OUTPUT | (INPUT if options.stdin else 0))
-            self._fork(container, options, theirs)
+            flags = (OUTPUT if output else 0) | (INPUT if options.stdin else 0)
+            attachment = Attachment(mine, flags)
+            pid = self._spawn(exec_id, reference, options, theirs)
         except BaseException:
             mine.close()
             raise
         finally:
             theirs.close()
-        return attachment
+        return attachment, pid
 
     def start_detached(self, reference: str, options: ExecOptions) -> None:
         """Run a command in the background; returns when it has been started."""
-        self._fork(self._ready(reference, options), options, None)
+        container = self.checked(reference, options)
+        exec_id = new_id()
+        self.tell_created(exec_id, container, options)
+        self._spawn(exec_id, container.id, options, None)
 
-    def _ready(self, reference: str, options: ExecOptions) -> Container:
+    def checked(self, reference: str, options: ExecOptions) -> Container:
         if not options.args:
             raise InvalidInput("No exec command specified")
         if options.working_dir and not options.working_dir.startswith("/"):
@@ -76,24 +103,39 @@ class Execs:
             merge.environment((), (entry,), "", False)  # refuses what is no variable
         return container
 
-    def _fork(
-        self, container: Container, options: ExecOptions, client: socket.socket | None
-    ) -> None:
+    def tell_created(self, exec_id: str, container: Container, options: ExecOptions) -> None:
+        line = " ".join(options.args)
+        self._events.container(container, f"exec_create: {line}", execID=exec_id)
+
+    def _spawn(
+        self, exec_id: str, reference: str, options: ExecOptions, client: socket.socket | None
+    ) -> int:
+        if self._spawner is None:
+            return self.fork(exec_id, reference, options, client)
+        arguments = {"exec_id": exec_id, "id": reference, "options": encode(options)}
+        fds = () if client is None else (client.fileno(),)
+        return int(self._spawner.call("engine.spawned:execute", arguments, fds=fds))
+
+    def fork(
+        self, exec_id: str, reference: str, options: ExecOptions, client: socket.socket | None
+    ) -> int:
+        """Start it from this process, which has no threads; its pid."""
+        container = self.checked(reference, options)
         plan = self._plan(container, options)
         cgroup = cgroup_of(container)
-        id_, line = os.urandom(32).hex(), " ".join(options.args)
+        line = " ".join(options.args)
 
         def tell(action: str, **more: str) -> None:
-            self._events.container(container, action, execID=id_, **more)
+            self._events.container(container, action, execID=exec_id, **more)
 
         def ended(code: int) -> str:
             tell("exec_die", exitCode=str(code))
             return ""
 
-        def work(ready: Callable[[], None]) -> None:
+        def work(ready: Callable[..., None]) -> None:
             started = self._join(container, plan, cgroup)
             tell(f"exec_start: {line}")
-            ready()
+            ready(str(started.pid))
             detach.ignore_terminal_signals()
             task = monitor.Task(
                 started.pidfd,
@@ -105,12 +147,12 @@ class Execs:
             )
             monitor.supervise(task, first_client=client, on_exit=ended)
 
-        tell(f"exec_create: {line}")
         self._store.close()
         keep = (client.fileno(),) if client is not None else ()
         crash_log = f"{self._paths.container(container.id)}/monitor.log"
-        pid = detach.fork_monitor(work, keep=keep, crash_log=crash_log)
-        detach.forget(pid)
+        monitor_pid, pid = detach.fork_monitor(work, keep=keep, crash_log=crash_log)
+        detach.forget(monitor_pid)
+        return int(pid)
 
     def _plan(self, container: Container, options: ExecOptions) -> JoinPlan:
         held = capability.held() & capability.bounding()

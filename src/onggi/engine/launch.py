@@ -38,7 +38,7 @@ class Launcher:
             crash_log = f"{services.paths.container(container.id)}/monitor.log"
             watch = Watch(services, container, client, lock)
             try:
-                pid = detach.fork_monitor(watch.work, keep=keep, crash_log=crash_log)
+                pid, _ = detach.fork_monitor(watch.work, keep=keep, crash_log=crash_log)
             except OnggiError as error:
                 self._forget_last_run(container)  # a monitor that was killed undid nothing
                 self._record_failure(container, error)

@@ -11,7 +11,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from ..errors import OnggiError, Unavailable
 
@@ -96,6 +96,23 @@ def run_on(
         raise Unavailable(f"{argv[0]} did not finish within {timeout_s:g} s")
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def start(
+    argv: Sequence[str], descriptors: Mapping[int, int], *, env: Mapping[str, str] | None = None
+) -> int:
+    """A program that runs on, in a session of its own, with {its number: ours} of our descriptors;
+    its pid, to be waited for. Raises OSError."""
+    return os.posix_spawn(
+        argv[0], list(argv), dict(ENVIRONMENT if env is None else env),
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in descriptors.items()],
+        setsid=True, setsigmask=[], setsigdef=[*_RESET, signal.SIGCHLD],
+    )  # fmt: skip
+
+
+def replace(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become another program, argv[0]. Raises OSError."""
+    os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is wanted
 
 
 class _Child:

@@ -1,0 +1,264 @@
+"""The spawner: what forks or changes namespaces, done for a program with threads by one without.
+
+    program (threads)                    spawner (one thread, our modules loaded)
+      call ── socketpair, one end ──────>  fork ─> worker (one thread)
+              and descriptors by SCM_RIGHTS          reads the request from that end
+      waits <── progress, then the answer ─────────  the operation, with an engine of its own
+                                                     forks a monitor, builds, … ; ends
+
+A worker is an ordinary single-threaded onggi process, so an operation is an ordinary engine call.
+Nothing that it starts belongs to the spawner: when the program ends, however, the spawner ends, and
+workers under way finish what they do unless they look for their caller.
+
+Operations are functions of modules named `spawned`, `(engine, arguments, fds, report) -> value`.
+Only JSON crosses (SECURITY 4.6), and errors by class and text.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from ..errors import OnggiError, Unavailable
+from ..linux import process, tools
+from ..spec.container import Container
+from . import detach
+from .engine import Engine
+from .launch import Launcher
+from .run import Services
+from .settings import Settings
+
+MAX_FDS = 250
+MAX_MESSAGE = 64 << 20
+PRELOADED = (
+    "engine.spawned", "engine.launch", "engine.watch", "engine.run", "engine.wiring",
+    "engine.execs", "engine.volumes", "engine.probe", "engine.initlayer", "engine.autostart",
+    "runtime.init", "runtime.join", "runtime.reaper", "monitor.main", "monitor.rotation",
+    "linux.seccomp_compiler", "linux.seccomp_profile", "linux.seccomp_default",
+)  # fmt: skip
+Json = Any
+Report = Callable[[Json], None]
+Operation = Callable[[Engine, dict[str, Json], Sequence[int], Report], Json]
+
+
+def command(program: str) -> list[str]:
+    """How the interpreter is started isolated for a program of ours (bin/onggi does the same)."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    site = next(
+        (path for path in sys.path if os.path.isdir(os.path.join(path, "urllib3"))),
+        os.path.dirname(package),
+    )
+    return [sys.executable, "-I", "-S", f"{package}/__main__.py", os.path.abspath(site), program]
+
+
+class Spawner:
+    """The program's side. `call` may be used from any thread."""
+
+    def __init__(self, control: socket.socket, pidfd: int, pid: int) -> None:
+        self._control = control
+        self._pidfd = pidfd
+        self._pid = pid
+
+    def call(
+        self,
+        operation: str,
+        arguments: Mapping[str, Json],
+        *,
+        fds: Sequence[int] = (),
+        report: Report | None = None,
+    ) -> Json:
+        """The value of "package.spawned:function" in a fresh worker. Raises what it raises;
+        Unavailable when there is no spawner any more."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with mine:
+            with theirs:
+                self._hand_over([theirs.fileno(), *fds])
+            _send(mine, {"operation": operation, "arguments": dict(arguments)})
+            while True:
+                message = _receive(mine)
+                if message is None:
+                    raise OnggiError(f"the process that was to do {operation} has died")
+                if "progress" in message:
+                    if report is not None:
+                        report(message["progress"])
+                elif "error" in message:
+                    raise detach.error_of(*message["error"])
+                else:
+                    return message["value"]
+
+    def _hand_over(self, fds: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self._control, [b"."], list(fds))
+        except OSError as error:
+            raise Unavailable("the process that starts containers is gone") from error
+
+    def close(self) -> None:
+        """The spawner ends when it sees this; waits for it."""
+        self._control.close()
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(10_000):
+            process.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
+
+
+def launch(root: str, run: str, settings: Settings) -> Spawner:
+    """A spawner in an interpreter of its own, small and with no thread of the caller's. Raises
+    Unavailable when it cannot be started."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    argv = command("onggi-spawner")
+    try:
+        with theirs:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                pid = tools.start(argv, {3: theirs.fileno(), 0: null, 1: null})
+            finally:
+                os.close(null)
+    except OSError as error:
+        mine.close()
+        raise Unavailable(f"cannot start {argv[0]}: {error.strerror}") from error
+    spawner = Spawner(mine, os.pidfd_open(pid), pid)
+    try:
+        mine.send(json.dumps([root, run, settings]).encode())  # no argument: proxies hold passwords
+        spawner.call("engine.spawned:ready", {})
+    except (OnggiError, OSError) as error:
+        spawner.close()
+        raise Unavailable(f"the process that starts containers does not start: {error}") from error
+    return spawner
+
+
+class SpawnedLauncher(Launcher):
+    """Starts containers through the spawner."""
+
+    def __init__(self, services: Services, spawner: Spawner) -> None:
+        super().__init__(services)
+        self._spawner = spawner
+
+    def start(self, container: Container, client: socket.socket | None) -> Container:
+        fds = () if client is None else (client.fileno(),)
+        self._spawner.call("engine.spawned:start", {"id": container.id}, fds=fds)
+        return container
+
+
+# -- the spawner's own process
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    """`onggi-spawner`, with the control socket as descriptor 3."""
+    control = socket.socket(fileno=3)
+    process.close_range_cloexec(3)
+    config = control.recv(1 << 16)
+    if not config:
+        return 0
+    root, run, (docker_config, config_files, proxies) = json.loads(config)
+    settings = Settings(docker_config, tuple(config_files), proxies)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our workers
+    for name in PRELOADED:
+        import_module(f"onggi.{name}")
+    _serve(control, lambda: Engine(root, run, settings=settings))
+    return 0
+
+
+def _serve(control: socket.socket, engine: Callable[[], Engine]) -> None:
+    """Fork a worker for each request, until the program is gone."""
+    while True:
+        data, fds, _flags, _address = _receive_fds(control)
+        if not data:
+            return
+        try:
+            pid = os.fork() if fds else -1
+        except OSError:
+            pid = -1  # no processes: the caller sees its end of the pair close
+        if pid == 0:
+            control.close()
+            _work(fds, engine)
+        for fd in fds:
+            os.close(fd)
+
+
+def _receive_fds(control: socket.socket) -> tuple[bytes, list[int], int, Any]:
+    space = socket.CMSG_SPACE(MAX_FDS * 4)
+    data, ancillary, flags, address = control.recvmsg(16, space, socket.MSG_CMSG_CLOEXEC)
+    numbers = array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(raw[: len(raw) - len(raw) % numbers.itemsize])
+    return data, list(numbers), flags, address
+
+
+def _work(fds: list[int], make_engine: Callable[[], Engine]) -> None:
+    """A worker's whole life."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        channel = socket.socket(fileno=fds[0])
+        request = _receive(channel)
+        if request is not None:
+            _answer(channel, request, fds[1:], make_engine())
+    except OSError:
+        pass  # the caller is gone
+    finally:
+        os._exit(0)
+
+
+def _answer(
+    channel: socket.socket, request: dict[str, Json], fds: Sequence[int], engine: Engine
+) -> None:
+    try:
+        value = _operation(request["operation"])(
+            engine, request["arguments"], fds, lambda event: _send(channel, {"progress": event})
+        )
+    except OnggiError as error:
+        _send(channel, {"error": [type(error).__name__, error.message, error.hint]})
+    except Exception as error:  # an entry loop: the caller must hear of it
+        described = detach.described(error)
+        _send(channel, {"error": ["OnggiError", f"internal error: {described}", None]})
+    else:
+        _send(channel, {"value": value})
+
+
+def _operation(name: str) -> Operation:
+    module, _, function = name.partition(":")
+    if not module.endswith(".spawned"):
+        raise OnggiError(f"no such operation: {name}")
+    found: Operation = getattr(import_module(f"onggi.{module}"), function)
+    return found
+
+
+# -- messages: four bytes of length, then JSON
+
+
+def _send(channel: socket.socket, message: dict[str, Json]) -> None:
+    data = json.dumps(message).encode()
+    channel.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def _receive(channel: socket.socket) -> dict[str, Json] | None:
+    """None when the other end is gone."""
+    head = _exactly(channel, 4)
+    size = int.from_bytes(head, "big") if head else 0
+    if not head or size > MAX_MESSAGE:
+        return None
+    data = _exactly(channel, size)
+    return None if data is None else json.loads(data)
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        try:
+            more = channel.recv(min(size - len(data), 1 << 16))
+        except ConnectionError:
+            return None
+        if not more:
+            return None
+        data += more
+    return bytes(data)
