@@ -12,6 +12,7 @@ from ..errors import OnggiError
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
+    from ..engine.settings import Settings
     from .hints import Language
 
 DEFAULT_ROOT, DEFAULT_RUN = "/var/lib/onggi", "/run/onggi"
@@ -106,22 +107,21 @@ class Session:
     def engine(self) -> "Engine":
         if self._engine is None:
             from ..engine.engine import Engine
-            from ..engine.settings import Settings
 
             self._engine = Engine(
-                self.root,
-                self.run,
-                settings=Settings(
-                    docker_config=self.docker_config,
-                    config_files=(
-                        "/etc/onggi/config.toml",
-                        f"{self.home}/.config/onggi/config.toml",
-                    ),
-                    proxies=proxies(self.environ),
-                ),
-                warn=self.warn,
+                self.root, self.run, settings=self.engine_settings, warn=self.warn
             )
         return self._engine
+
+    @property
+    def engine_settings(self) -> "Settings":
+        from ..engine.settings import Settings
+
+        return Settings(
+            docker_config=self.docker_config,
+            config_files=("/etc/onggi/config.toml", f"{self.home}/.config/onggi/config.toml"),
+            proxies=proxies(self.environ),
+        )
 
     @property
     def home(self) -> str:

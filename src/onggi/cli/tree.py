@@ -59,6 +59,7 @@ COMMANDS = {
     "logout": "login:LOGOUT",
     "version": "system:VERSION",
     "info": "system:INFO",
+    "serve": "serve:SERVE",
 }
 
 GROUPS = {

@@ -160,7 +160,14 @@ def docker_help(path: str) -> str:
 
 
 OWN_TEXTS = {"version", "login", "logout", "system df"}  # they speak of docker or of its daemon
-OWN_COMMANDS = {"system start", "system stop", "system unit", "builder explain", "builder du"}
+OWN_COMMANDS = {
+    "system start",
+    "system stop",
+    "system unit",
+    "builder explain",
+    "builder du",
+    "serve",
+}
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours
     "--allow", "--build-context", "--cache-to", "--call", "--check", "--explain", "--load",
     "--metadata-file",

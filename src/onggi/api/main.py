@@ -1,0 +1,153 @@
+"""`onggi-server`: what `onggi serve` becomes. The options come as one JSON argument from the parser
+of the command line; the environment is systemd's (LISTEN_PID, LISTEN_FDS).
+
+Order: sockets, the spawner, then threads.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import NamedTuple
+
+from ..engine import spawner as spawners
+from ..engine.engine import Engine
+from ..engine.settings import Settings
+from ..errors import InvalidInput, OnggiError
+from ..httpd import listen
+from ..httpd.server import Listener, Server
+from ..linux import process
+from . import access, metrics, service, warnings
+
+
+class Options(NamedTuple):
+    root: str
+    run: str
+    hosts: tuple[str, ...] = ()  # unix://PATH, tcp://HOST:PORT, fd://
+    group: str = ""
+    tls: tuple[str, str, str] | None = None  # files: authority, certificate, key
+    metrics: bool = False
+    quiet: bool = False
+    docker_config: str = ""
+    config_files: tuple[str, ...] = ()
+    proxies: dict[str, str] = {}  # noqa: RUF012 - never mutated
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    options = Options(**json.loads(argv[0]))
+    process.set_title("onggi serve")
+    process.close_range_cloexec(3)  # systemd's sockets are not for the programs we start
+    log = _quiet if options.quiet else _to_stderr
+    try:
+        serve(options, environ, log)
+    except OnggiError as error:
+        _to_stderr(f"onggi: {error.message}")
+        if error.hint:
+            _to_stderr(error.hint)
+        return 1
+    return 0
+
+
+def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> None:
+    """Until SIGTERM or SIGINT. Raises OnggiError when it cannot begin."""
+    settings = Settings(options.docker_config, tuple(options.config_files), options.proxies)
+    listeners = _listeners(options, environ)
+    spawner = spawners.launch(options.root, options.run, settings)
+    try:
+        engine = Engine(
+            options.root, options.run, settings=settings, warn=warnings.note, spawner=spawner
+        )
+        counters = metrics.Counters() if options.metrics else None
+        api = service.Service(engine, log=log, hosts=_names(options), counters=counters)
+        server = Server(listeners, api.handle, service.refusal)
+        _obey_signals(server)
+        for address in options.hosts:
+            _to_stderr(f"onggi: API listen on {address}")
+        server.run()
+        engine.close()
+    finally:
+        spawner.close()
+        for address in options.hosts:
+            if address.startswith("unix://"):
+                _unlink(address.removeprefix("unix://"))
+
+
+def _listeners(options: Options, environ: Mapping[str, str]) -> list[Listener]:
+    found: list[Listener] = []
+    for address in options.hosts:
+        kind, _, place = address.partition("://")
+        if kind == "unix":
+            found.append(listen.unix(place, group=_group(options.group)))
+        elif kind == "fd":
+            handed = listen.handed_over(
+                environ.get("LISTEN_PID", ""), environ.get("LISTEN_FDS", "")
+            )
+            if not handed:
+                raise InvalidInput("systemd handed over no socket: -H fd:// needs a socket unit")
+            found += handed
+        else:
+            assert options.tls is not None  # the command line sees to it
+            host, _, port = place.rpartition(":")
+            found.append(listen.tcp(host.strip("[]"), int(port), listen.mutual_tls(*options.tls)))
+    return found
+
+
+def _group(name: str) -> int | None:
+    """Docker's rule: the default group may be missing, one that was asked for may not."""
+    import grp
+
+    if not name:
+        for usual in ("onggi", "docker"):
+            try:
+                return grp.getgrnam(usual).gr_gid
+            except KeyError:
+                continue
+        return None
+    try:
+        return int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise InvalidInput(f"group {name} not found") from error
+
+
+def _names(options: Options) -> frozenset[str]:
+    """What a Host header on TCP may say."""
+    found = {"localhost", "127.0.0.1", "::1", os.uname().nodename.lower()}
+    for address in options.hosts:
+        if address.startswith("tcp://"):
+            found.add(access.host_of(address.removeprefix("tcp://")))
+    return frozenset(found)
+
+
+def _obey_signals(server: Server) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+_line_lock = threading.Lock()
+
+
+def _to_stderr(text: str) -> None:
+    data = text.encode("utf-8", "replace") + b"\n"
+    with _line_lock:
+        try:
+            os.write(2, data)
+        except OSError:
+            pass  # nobody reads it
+
+
+def _quiet(text: str) -> None:
+    if text.startswith("fault "):
+        _to_stderr(text)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
