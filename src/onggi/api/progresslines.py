@@ -6,7 +6,16 @@ Sans-IO: typed progress events in, bytes out.
 from typing import Any
 
 from ..errors import OnggiError
-from ..progress import Event, Layer, Message, StepFinished, StepOutput, StepStarted, Warning
+from ..progress import (
+    Event,
+    Layer,
+    Message,
+    PushResult,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Warning,
+)
 from ..spec.jsontext import canonical
 from ..units import format_size
 
@@ -27,6 +36,8 @@ def encode(event: Event) -> bytes:
             return line({"status": event.text})
         case Warning():
             return line({"stream": f"[Warning] {event.text}\n"})
+        case PushResult():
+            return aux({"Tag": event.tag, "Digest": event.digest, "Size": event.size_bytes})
         case StepStarted():
             return line({"stream": f"Step {event.number}/{event.total} : {event.text}\n"})
         case StepOutput():
