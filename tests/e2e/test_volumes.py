@@ -191,3 +191,118 @@ def test_names_that_are_no_volume_names(onggi: Onggi, busybox: str) -> None:
     assert "destination can't be '/'" in done.stderr
     done = onggi("run", "-v", "/a:/x", "-v", "/b:/x", busybox, "true", code=125)
     assert "Duplicate mount point: /x" in done.stderr
+
+
+def test_a_volume_in_memory(onggi: Onggi, busybox: str) -> None:
+    """One file system for all containers that run with it, on the host nothing; it goes with the
+    last of them."""
+    onggi("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o",
+          "o=size=1m,uid=33,mode=700", "fast")  # fmt: skip
+    onggi("run", "-d", "--name", "one", "-v", "fast:/fast", busybox, "sleep", "600")
+    show = "grep ' /fast ' /proc/mounts; stat -c '%u %a' /fast"
+    mount, owner = onggi.out("exec", "one", "sh", "-c", show).splitlines()
+    assert mount.startswith("tmpfs /fast tmpfs rw,")
+    assert "size=1024k" in mount
+    assert owner == "33 700"
+    assert "fast" not in Path("/proc/self/mountinfo").read_text()
+    onggi("exec", "one", "sh", "-c", "echo shared > /fast/file")
+    assert onggi.out("run", "--rm", "-v", "fast:/x", busybox, "cat", "/x/file") == "shared"
+    done = onggi("run", "--rm", "-v", "fast:/x:ro", busybox, "touch", "/x/y", code=1)
+    assert "Read-only file system" in done.stderr
+    onggi("rm", "-f", "one")
+    assert onggi.out("run", "--rm", "-v", "fast:/x", busybox, "ls", "/x") == ""
+
+
+def test_a_volume_that_is_a_directory_of_the_host(
+    onggi: Onggi, filled: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    onggi("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={source}", "own")
+    (item,) = json.loads(onggi.out("volume", "inspect", "own"))
+    assert item["Options"] == {"device": str(source), "o": "bind", "type": "none"}
+    run = ("run", "--rm", "-v", "own:/data", filled)
+    assert onggi.out("run", "--rm", "-v", "own:/x", filled, "ls", "/x") == "deep"
+    (source / "deep").rmdir()
+    assert onggi.out(*run, "cat", "/data/file") == "hello"  # it was empty: the image's files
+    assert (source / "file").read_text() == "hello\n"
+    onggi("create", "--name", "holds", "-v", "own:/data", filled)
+    assert onggi.out("volume", "ls", "--format", "{{.Name}} {{.UsedBy}}") == "own holds"
+    onggi("cp", "holds:/data/file", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "hello\n"
+    onggi("rm", "holds")
+    onggi("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", f"device={source}", "ro")
+    done = onggi("run", "--rm", "-v", "ro:/x", filled, "touch", "/x/y", code=1)
+    assert "Read-only file system" in done.stderr
+    part = f"type=volume,src=part,dst=/x,volume-opt=type=none,volume-opt=o=bind,volume-opt=device={source},volume-subpath=sub"  # noqa: E501
+    assert onggi.out("run", "--rm", "--mount", part, filled, "ls", "/x") == ""
+    onggi("volume", "rm", "own", "ro", "part")
+    assert (source / "file").exists()  # what is not ours is never removed
+
+
+def test_options_of_a_volume_that_are_wrong(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    for words, problem in (
+        (
+            ("-d", "nosuch", "v1"),
+            'error looking up volume plugin nosuch: plugin "nosuch" not found',
+        ),
+        (("-o", "nosuch=1", "v1"), 'create v1: invalid option: "nosuch"'),
+        (("-o", "type=tmpfs", "v1"), 'missing required option: "device"'),
+    ):
+        assert problem in onggi("volume", "create", *words, code=1).stderr
+    assert onggi.out("volume", "ls", "-q") == ""
+    onggi(
+        "volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}/no", "v1"
+    )
+    done = onggi("run", "--rm", "-v", "v1:/x", busybox, "true", code=125)
+    assert "failed to mount local volume: mount" in done.stderr
+    assert "no such file or directory" in done.stderr
+    onggi("volume", "create", "-o", "type=nosuchfs", "-o", "device=none", "v2")
+    done = onggi("run", "--rm", "-v", "v2:/x", busybox, "true", code=125)
+    assert "failed to mount local volume" in done.stderr
+
+
+def test_an_owner_for_what_is_mounted(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    (tmp_path / "own" / "sub").mkdir(parents=True)
+    (tmp_path / "own" / "link").symlink_to("/etc/passwd")
+    owner = Path("/etc/passwd").stat().st_uid
+    mine = f"{tmp_path}/own:/own:U"
+    touch = "touch /own/sub/x && stat -c %u /own /own/sub"
+    found = onggi.out("run", "--rm", "-u", "1234:55", "-v", mine, busybox, "sh", "-c", touch)
+    assert found.split() == ["1234", "1234"]
+    assert (tmp_path / "own" / "link").lstat().st_gid == 55
+    assert Path("/etc/passwd").stat().st_uid == owner
+    onggi("run", "--rm", "-u", "33", "-v", "mine:/m:U", busybox, "touch", "/m/x")
+    done = onggi("run", "--rm", "-v", "/usr:/x:U", busybox, "true", code=125)
+    assert "the owner of /usr is not changed" in done.stderr
+
+
+def test_only_what_nobody_named_goes_with_its_container(onggi: Onggi, busybox: str) -> None:
+    onggi("run", "--name", "first", "-v", "/x", busybox, "touch", "/x/y")
+    name = onggi.out("volume", "ls", "-q")
+    onggi("run", "--rm", "--volumes-from", "first", busybox, "ls", "/x/y")
+    onggi("run", "--rm", "-v", f"{name}:/z", busybox, "ls", "/z/y")
+    onggi("rm", "first")
+    onggi("run", "--rm", "-v", f"{name}:/z", busybox, "ls", "/z/y")
+    assert onggi.out("volume", "ls", "-q", "-f", "dangling=true") == name
+    assert onggi.out("volume", "ls", "-q", "-f", "label=com.docker.volume.anonymous") == name
+    onggi("volume", "create", "--label", "keep=1", "named")
+    onggi("volume", "prune", "-f", "-a", "--filter", "label!=keep")
+    assert onggi.out("volume", "ls", "-q") == "named"
+
+
+def test_inspect_tells_mounts_from_volumes(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    onggi("create", "--name", "box", "-v", f"{tmp_path}:/a:ro,z", "-v", "named:/b", "-v", "/c",
+          "--mount", "type=volume,src=other,dst=/d,volume-nocopy", "--tmpfs", "/e:size=1m",
+          "--mount", "type=tmpfs,dst=/f,tmpfs-size=1m", busybox)  # fmt: skip
+    (item,) = json.loads(onggi.out("inspect", "box"))
+    host = item["HostConfig"]
+    assert host["Binds"] == [f"{tmp_path}:/a:ro,z", "named:/b"]
+    assert host["Tmpfs"] == {"/e": "size=1m"}
+    assert host["Mounts"] == [
+        {"Type": "volume", "Source": "other", "Target": "/d", "VolumeOptions": {"NoCopy": True}},
+        {"Type": "tmpfs", "Target": "/f", "TmpfsOptions": {"SizeBytes": 1048576}},
+    ]
+    assert item["Config"]["Volumes"] == {"/c": {}}
+    modes = {mount["Destination"]: mount["Mode"] for mount in item["Mounts"]}
+    assert modes == {"/a": "ro,z", "/b": "z", "/c": "", "/d": "z", "/f": ""}

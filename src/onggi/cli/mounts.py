@@ -13,6 +13,10 @@ _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 _PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: nothing to do where SELinux is off
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))  # of the Mac; ignored on Linux
+_MODES = (
+    frozenset(("ro", "rw")), _PROPAGATIONS, _LABELS, _CONSISTENCY, frozenset(("nocopy",)),
+    frozenset("U"),
+)  # fmt: skip
 _TMPFS_OPTIONS = re.compile(
     r"(?:size|nr_blocks|nr_inodes)=[0-9]+[kKmMgG%]?|mode=[0-7]{1,4}|(?:uid|gid)=[0-9]{1,10}"
     r"|mpol=[a-z0-9:,=-]+|huge=(?:never|always|within_size|advise)"
@@ -40,29 +44,44 @@ def parse_volume(spec: str, cwd: str) -> MountRequest:
     if len(parts) == 1:
         return MountRequest("volume", "", _target(parts[0], spec))
     source, target = parts[0], _target(parts[1], spec)
-    read_only, propagation, no_copy = _volume_options(parts[2] if len(parts) == 3 else "")
+    mode = parts[2] if len(parts) == 3 else ""
+    words = _mode_words(mode)
+    read_only, change_owner = "ro" in words, "U" in words
+    spread = [word for word in words if word in _PROPAGATIONS]
     if source[0] in "/.~":
+        if "nocopy" in words:
+            raise _extra_field(spec, "bind", "VolumeOptions")
         path = os.path.normpath(os.path.join(cwd, source))
-        return MountRequest("bind", path, target, read_only, propagation, create_source=True)
+        propagation = spread[0] if spread else "rprivate"
+        return MountRequest(
+            "bind", path, target, read_only, propagation, create_source=True, mode=mode,
+            change_owner=change_owner,
+        )  # fmt: skip
     _check_volume_name(source, spec)
-    return MountRequest("volume", source, target, read_only, no_copy=no_copy)
+    if spread:
+        raise _extra_field(spec, "volume", "BindOptions")
+    return MountRequest(
+        "volume", source, target, read_only, no_copy="nocopy" in words, mode=mode,
+        change_owner=change_owner,
+    )  # fmt: skip
 
 
-def _volume_options(text: str) -> tuple[bool, str, bool]:
-    read_only, propagation, no_copy, modes = False, "rprivate", False, 0
-    for option in text.split(",") if text else ():
-        if option in ("ro", "rw"):
-            read_only = option == "ro"
-            modes += 1
-        elif option in _PROPAGATIONS:
-            propagation = option
-        elif option == "nocopy":
-            no_copy = True
-        elif option not in _LABELS and option not in _CONSISTENCY:
-            raise InvalidInput(f"invalid mode: {option}")
-    if modes > 1:
+def _mode_words(text: str) -> list[str]:
+    """The options of -v: at most one of each kind, as docker has it. U is podman's."""
+    words = text.split(",") if text else []
+    for word in words:
+        if not any(word in kind for kind in _MODES):
+            raise InvalidInput(f"invalid mode: {word}")
+    if any(sum(word in kind for word in words) > 1 for kind in _MODES):
         raise InvalidInput(f"invalid mode: {text}")
-    return read_only, propagation, no_copy
+    return words
+
+
+def _extra_field(spec: str, kind: str, field: str) -> InvalidInput:
+    return InvalidInput(
+        f"invalid volume specification: '{spec}': invalid mount config for type \"{kind}\": "
+        f"field {field} must not be specified"
+    )
 
 
 def _check_volume_name(name: str, spec: str) -> None:
@@ -164,6 +183,8 @@ class _Mount:
         self.propagation = ""
         self.recursion = ""
         self.labels: dict[str, str] = {}
+        self.options: dict[str, str] = {}
+        self.driver = ""
         self.read_only = self.no_copy = False
         self.used: set[str] = set()  # prefixes of the options given: bind, volume, tmpfs
 
@@ -193,7 +214,12 @@ class _Mount:
                 name, _, text = value.partition("=")
                 self.labels[name] = text
             case "volume-driver":
-                _check_driver(value)
+                self.driver = value
+            case "volume-opt":
+                name, equals, text = value.partition("=")
+                if not name or not equals:
+                    raise ValueError(f"invalid field '{field}' must be a key=value pair")
+                self.options[name] = text
             case "tmpfs-size":
                 self.size = _checked_size(value)
             case "tmpfs-mode":
@@ -201,12 +227,7 @@ class _Mount:
             case "consistency":
                 pass
             case _:
-                self._unknown(key, field)
-
-    def _unknown(self, key: str, field: str) -> None:
-        if key == "volume-opt":
-            raise ValueError("key 'volume-opt' is not supported yet")
-        raise ValueError(f"unexpected key '{key}' in '{field}'")
+                raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
 def _recursion(value: str) -> str:
@@ -216,11 +237,6 @@ def _recursion(value: str) -> str:
             '(must be "enabled", "disabled", "writable", or "readonly")'
         )
     return _RECURSIONS[value]
-
-
-def _check_driver(value: str) -> None:
-    if value not in ("", "local"):
-        raise ValueError(f'error looking up volume plugin {value}: plugin "{value}" not found')
 
 
 def parse_mount(spec: str) -> MountRequest:
@@ -235,7 +251,7 @@ def parse_mount(spec: str) -> MountRequest:
         name = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(
             key, key
         )
-        if name in seen and name != "volume-label":
+        if name in seen and name not in ("volume-label", "volume-opt"):
             raise ValueError(f"key '{key}' is given twice in '{spec}'")
         seen.add(name)
         mount.set(key, value if equals else "true", field)
@@ -280,7 +296,8 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
         _KINDS[_KINDS.index(mount.kind)],  # type: ignore[arg-type]
         mount.source, os.path.normpath(mount.target), mount.read_only,
         mount.propagation or "rprivate", mount.no_copy, False, ",".join(options), mount.subpath,
-        mount.recursion, mount.labels,  # type: ignore[arg-type]
+        mount.recursion, mount.labels, mount.options, mount.driver,  # type: ignore[arg-type]
+        origin="mount",
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported
 from ..linux import mount, process, safefs
 from ..spec.container import Container
-from ..spec.mount import RootFilesystem
+from ..spec.mount import MountPoint, RootFilesystem
 from ..store import tree, unpack
 from ..store.store import Store
 from . import initlayer
@@ -89,7 +89,7 @@ class Archive:
         """Unpack a tar below a directory of the container. Raises NotFound when the directory is
         not there, Forbidden on a read-only root filesystem, CorruptData for a bad archive."""
         container = self._find(reference)
-        if container.config.options.host.read_only and not self._volume(container, path)[0]:
+        if container.config.options.host.read_only and self._volume(container, path)[0] is None:
             raise Forbidden("container rootfs is marked read-only")
         with self._inside(container, path) as (root, place), _named(container, path):
             unpack.extract_into(
@@ -117,9 +117,9 @@ class Archive:
         reached by their directories on the host."""
         if not path.startswith("/"):
             path = f"/{path}"
-        source, rest = self._volume(container, path)
-        if source and container.state.status not in ACTIVE:
-            root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        point, rest = self._volume(container, path)
+        if point is not None and container.state.status not in ACTIVE:
+            root = _open_source(point)
             try:
                 yield root, rest
             finally:
@@ -128,17 +128,18 @@ class Archive:
         with self._root(container) as root:
             yield root, path
 
-    def _volume(self, container: Container, path: str) -> tuple[str, str]:
-        """(host directory, rest of the path) when the path lies in a mount; ("", path) if not."""
-        best = ""
-        source = ""
+    def _volume(self, container: Container, path: str) -> tuple[MountPoint | None, str]:
+        """(the mount, rest of the path) when the path lies in one of a host directory or volume;
+        (None, path) if not."""
+        found: MountPoint | None = None
         for point in container.config.mounts:
             inside = path == point.target or path.startswith(f"{point.target}/")
-            if inside and point.source and len(point.target) > len(best):
-                best, source = point.target, point.source
-        if not source or not os.path.isdir(source):
-            return "", path
-        return source, path[len(best) :] or "/"
+            is_inner = found is None or len(point.target) > len(found.target)
+            if inside and point.kind in ("bind", "volume") and is_inner:
+                found = point
+        if found is None or not os.path.isdir(found.source):
+            return None, path
+        return found, path[len(found.target) :] or "/"
 
     @contextmanager
     def _root(self, container: Container) -> Iterator[int]:
@@ -174,6 +175,23 @@ def _root_of(container: Container) -> int:
     if root is None:
         raise Conflict(f"container {container.name} has just ended")
     return root
+
+
+def _open_source(point: MountPoint) -> int:
+    """The directory behind a mount of a container that does not run."""
+    from . import mountpoints, volumesource
+
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    if point.options:
+        fd = volumesource.mounted(point.options, point.source)
+    else:
+        fd = os.open(point.source, flags)
+    if not point.subpath:
+        return fd
+    try:
+        return mountpoints.open_subpath(fd, point.subpath)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class Creation:
 
     def _create(self, options: ContainerOptions, image: Image) -> Container:
         from . import launch, merge, points, security
+        from .mountpoints import Mounts
 
         trace.mark("modules to create and start loaded")
         container_id = os.urandom(32).hex()
@@ -81,7 +82,10 @@ class Creation:
             inherited = points.inherited(options.host, self._find)
             targets = [point.target for point in inherited]
             requests = merge.wanted_mounts(options, image.config.volumes, targets)
-            own = self._volumes().resolve(requests, image.config.diff_ids, self._images.get)
+            user = options.user or image.config.user
+            layers = image.config.diff_ids
+            asked = Mounts(self._store, self._volumes(), layers, user, self._images.get)
+            own = asked.resolve(requests)
             mounts = points.merged(inherited, own)
             try:
                 config = merge.merge(container_id, options, image, mounts, self._host_name(options))

@@ -7,9 +7,10 @@ from typing import Any
 from ..runtime.plan import READ_ONLY_PATHS, masked_paths
 from ..spec.container import Container, DeviceRate, HostOptions, Resources
 from ..spec.image import health_document
-from ..spec.mount import MountPoint, Volume
+from ..spec.mount import MountRequest, Volume
 from ..spec.network import Endpoint, Network, PortBinding
 from ..spec.platform import host_platform
+from . import mountview
 from .paths import Paths
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -57,7 +58,7 @@ def container(
         "ExecIDs": None,
         "HostConfig": _host_config(c.config.options.host),
         "GraphDriver": {"Data": {"UpperDir": paths.upper(c.id)}, "Name": "overlay2"},
-        "Mounts": [_mount(point) for point in c.config.mounts],
+        "Mounts": mountview.listed(c.config),
         "Config": _config(c),
         "NetworkSettings": _network_settings(c, list(endpoints), networks),
     }
@@ -143,7 +144,9 @@ def environment(c: Container) -> list[str]:
 def _anonymous_volumes(c: Container) -> dict[str, Any]:
     """Places of volumes that nobody named: VOLUME, and -v with a place alone."""
     named = {m.target for m in c.config.options.host.mounts if m.source}
-    return {p.target: {} for p in c.config.mounts if p.kind == "volume" and p.target not in named}
+    apart = {m.target for m in c.config.options.host.mounts if m.origin}
+    hidden = named | apart
+    return {p.target: {} for p in c.config.mounts if p.kind == "volume" and p.target not in hidden}
 
 
 def _capabilities(names: Iterable[str]) -> list[str] | None:
@@ -158,7 +161,7 @@ def _security(option: str) -> str:
 def _host_config(host: HostOptions) -> dict[str, Any]:
     """Docker leaves three of its fields out when they hold nothing."""
     config = _host_fields(host)
-    for name in ("Init", "Sysctls", "Tmpfs"):
+    for name in ("Init", "Mounts", "Sysctls", "Tmpfs"):
         if config[name] is None:
             del config[name]
     return config
@@ -168,7 +171,11 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
     r = host.resources
     open_paths = host.privileged or "systempaths=unconfined" in host.security_opt
     return {
-        "Binds": [_bind(m) for m in host.mounts if m.kind in ("bind", "volume") and m.source]
+        "Binds": [
+            _bind(m)
+            for m in host.mounts
+            if m.kind in ("bind", "volume") and m.source and not m.origin
+        ]
         or None,
         "ContainerIDFile": "",
         "LogConfig": {"Type": host.log_driver, "Config": dict(host.log_options)},
@@ -235,7 +242,11 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "ReadonlyPaths": None if open_paths else list(READ_ONLY_PATHS),
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in host.ulimits],
         "Init": host.init or None,
-        "Tmpfs": {m.target: m.tmpfs_options for m in host.mounts if m.kind == "tmpfs"} or None,
+        "Tmpfs": {
+            m.target: m.tmpfs_options for m in host.mounts if m.kind == "tmpfs" and not m.origin
+        }
+        or None,
+        "Mounts": [mountview.asked(m) for m in host.mounts if m.origin] or None,
     }
 
 
@@ -282,24 +293,9 @@ def _request(
     }
 
 
-def _bind(request: Any) -> str:
-    mode = ":ro" if request.read_only else ""
+def _bind(request: MountRequest) -> str:
+    mode = f":{request.mode}" if request.mode else ""
     return f"{request.source}:{request.target}{mode}"
-
-
-def _mount(point: MountPoint) -> dict[str, Any]:
-    mount: dict[str, Any] = {"Type": point.kind}
-    if point.kind in ("volume", "image") and point.name:
-        mount["Name"] = point.name
-    mount["Source"] = point.source
-    mount["Destination"] = point.target
-    if point.kind == "volume":
-        mount["Driver"] = "local"
-    named = point.kind == "volume" and len(point.name) < 64
-    mount["Mode"] = "ro" if point.read_only else "z" if named else ""
-    mount["RW"] = not point.read_only
-    mount["Propagation"] = point.propagation if point.kind == "bind" else ""
-    return mount
 
 
 def _bindings(ports: Iterable[PortBinding]) -> dict[str, list[dict[str, str]]]:
@@ -431,15 +427,13 @@ def _bridge_options(n: Network) -> dict[str, str]:
 
 def volume(v: Volume, mountpoint: str) -> dict[str, Any]:
     labels = dict(v.labels)
-    if v.anonymous:
-        labels.setdefault("com.docker.volume.anonymous", "")
     return {
         "CreatedAt": rfc3339(v.created_ns // 1_000_000_000 * 1_000_000_000),
         "Driver": "local",
         "Labels": labels or None,
         "Mountpoint": mountpoint,
         "Name": v.name,
-        "Options": None,
+        "Options": dict(sorted(v.options.items())) or None,
         "Scope": "local",
     }
 

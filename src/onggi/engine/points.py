@@ -5,6 +5,7 @@ What a container could have swapped for a link meanwhile is opened here by descr
 up by path later (SECURITY A7).
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,9 +16,10 @@ from ..spec.container import Container, HostOptions
 from ..spec.digest import Digest
 from ..spec.mount import MountPoint, RootFilesystem
 from ..store.store import Store
+from . import volumesource
+from .mountpoints import open_subpath
 from .paths import Paths
 from .specgen import SHARED_MEMORY
-from .volumes import open_subpath
 
 TMPFS_MAGIC = 0x01021994
 
@@ -36,7 +38,7 @@ def inherited(host: HostOptions, find: Callable[[str], Container]) -> tuple[Moun
         for point in find(reference).config.mounts:
             if point.kind in ("bind", "volume"):
                 read_only = point.read_only or "ro" in words
-                found[point.target] = point._replace(read_only=read_only)
+                found[point.target] = point._replace(read_only=read_only, mode="")
     return tuple(found.values())
 
 
@@ -61,8 +63,8 @@ def detached(
     for index, point in enumerate(container.config.mounts):
         if point.kind == "image":
             fd = _image(point, store, f"{paths.container(container.id)}/images/{index}")
-        elif point.kind == "volume" and point.subpath:
-            fd = _part(open_subpath(point.source, point.subpath))
+        elif point.kind == "volume" and (point.subpath or point.options):
+            fd = _volume(point, store, paths, undo)
         else:
             continue
         undo.callback(os.close, fd)
@@ -92,6 +94,43 @@ def _image(point: MountPoint, store: Store, directory: str) -> int:
         os.close(fd)  # only now: a detached mount falls apart with its last descriptor
 
 
+def _volume(point: MountPoint, store: Store, paths: Paths, undo: ExitStack) -> int:
+    """A volume that is more than its directory: with options, or only a part of it."""
+    if not point.options:
+        fd = os.open(point.source, safefs.O_PATH_DIRECTORY | os.O_CLOEXEC)
+    elif volumesource.is_memory(point.options):
+        fd = _memory_volume(point, store, paths, undo)
+    else:
+        fd = volumesource.mounted(point.options, point.source)
+    if not point.subpath:
+        return fd
+    try:
+        return _part(open_subpath(fd, point.subpath))
+    finally:
+        os.close(fd)
+
+
+def _memory_volume(point: MountPoint, store: Store, paths: Paths, undo: ExitStack) -> int:
+    """One file system in memory for all containers that run with the volume: a copy of another's
+    mount, else a new one. `undo` holds the lock until ours can be found too."""
+    os.makedirs(f"{paths.run}/volumes", 0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    note = os.open(f"{paths.run}/volumes/{point.name}", flags, 0o600)
+    undo.callback(os.close, note)
+    fcntl.flock(note, fcntl.LOCK_EX)
+    device = os.read(note, 32).decode().strip()
+    for container_id in store.volumes.users(point.name) if device else ():
+        other = store.containers.get(container_id)
+        for theirs in other.config.mounts:
+            if theirs.name == point.name and not theirs.subpath and other.state.pid:
+                fd = _copy_from(other, theirs.target, lambda fd: str(os.fstat(fd).st_dev) == device)
+                if fd is not None:
+                    return fd
+    fd = volumesource.mounted(point.options, point.source)
+    os.pwrite(note, str(os.fstat(fd).st_dev).ljust(32).encode(), 0)
+    return fd
+
+
 def _part(fd: int) -> int:
     """A detached copy of the mount, from `fd` down; closes `fd`."""
     try:
@@ -101,16 +140,27 @@ def _part(fd: int) -> int:
 
 
 def _shared_memory_of(other: Container) -> int:
-    """A detached copy of another container's /dev/shm, taken in its mount namespace: copies can
-    only be made of what one's own namespace holds. Raises Conflict when it is not there."""
+    """A detached copy of another container's /dev/shm. Raises Conflict when it is not there."""
+    if not process.same_process(other.state.pid, other.state.pid_start):
+        raise Conflict(f"cannot join IPC of a non running container: {other.id}")
+    fd = _copy_from(other, SHARED_MEMORY, lambda fd: mount.file_system_type(fd) == TMPFS_MAGIC)
+    if fd is None:
+        raise Conflict(f"container {other.id} has no {SHARED_MEMORY} to share")
+    return fd
+
+
+def _copy_from(other: Container, target: str, is_it: Callable[[int], bool]) -> int | None:
+    """A detached copy of what another container has mounted, taken in its mount namespace: copies
+    can only be made of what one's own namespace holds. None when it does not run, or has something
+    else there."""
     pidfd = process.open_process(other.state.pid, other.state.pid_start)
     if pidfd is None:
-        raise Conflict(f"cannot join IPC of a non running container: {other.id}")
+        return None
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         namespace.setns(pidfd, namespace.CLONE_NEWNS)
         try:
-            return _copy_of_shared_memory(other)
+            return _copy_in_place(target, is_it)
         finally:
             namespace.setns(own, namespace.CLONE_NEWNS)
     finally:
@@ -118,16 +168,16 @@ def _shared_memory_of(other: Container) -> int:
         os.close(pidfd)
 
 
-def _copy_of_shared_memory(other: Container) -> int:
-    """In the other container's namespace: nothing is imported or followed here (SECURITY A9)."""
+def _copy_in_place(target: str, is_it: Callable[[int], bool]) -> int | None:
+    """In the other container's namespace: nothing is imported here (SECURITY A9)."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = safefs.open_beneath(root, "dev/shm", os.O_PATH | os.O_DIRECTORY)
-    except OSError as error:
-        raise Conflict(f"container {other.id} has no {SHARED_MEMORY} to share") from error
+        fd = safefs.open_in_root(root, target, safefs.O_PATH_DIRECTORY)
+    except OSError:
+        return None
     finally:
         os.close(root)
-    if mount.file_system_type(fd) != TMPFS_MAGIC:
+    if not is_it(fd):
         os.close(fd)
-        raise Conflict(f"container {other.id} has no {SHARED_MEMORY} to share")
+        return None
     return _part(fd)

@@ -253,6 +253,8 @@ def _mount(point: MountPoint, detached: Mapping[str, int]) -> PlanMount:
     recursive = () if point.recursion == "writable" else ("rro",)
     access = ("ro", *recursive) if point.read_only else ("rw",)
     spread = point.propagation or "rprivate"
+    if point.options and not point.read_only:
+        access = ()  # the volume's own options say it
     if point.target in detached:
         return PlanMount(point.target, "detached", str(detached[point.target]), (*access, spread))
     bind = "bind" if point.recursion == "disabled" else "rbind"

@@ -155,6 +155,33 @@ def _create(directory_fd: int, name: str, directory: bool, mode: int) -> int:
     return open_beneath(directory_fd, name, os.O_PATH)
 
 
+def change_owner(fd: int, uid: int, gid: int) -> None:
+    """Give a file, or a directory with all below it, to somebody. Follows no link and crosses to no
+    other file system; what goes away meanwhile is passed over."""
+    os.chown(fd, uid, gid)
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        _change_owner(fd, uid, gid, os.fstat(fd).st_dev)
+
+
+def _change_owner(directory_fd: int, uid: int, gid: int, device: int) -> None:
+    for name in os.listdir(directory_fd):
+        try:
+            status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            if status.st_dev != device:
+                continue
+            if (status.st_uid, status.st_gid) != (uid, gid):
+                os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                child = _open_directory(name, directory_fd)
+                try:
+                    if os.fstat(child).st_dev == device:
+                        _change_owner(child, uid, gid, device)
+                finally:
+                    os.close(child)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+
+
 def remove_tree(parent_fd: int, name: Path) -> None:
     """Remove a file or a whole directory; nothing there is no error.
 

@@ -21,6 +21,11 @@ class MountRequest(NamedTuple):
     subpath: str = ""
     recursion: Recursion = ""
     labels: dict[str, str] = {}  # noqa: RUF012 - of a volume that this makes
+    options: dict[str, str] = {}  # noqa: RUF012 - of the driver, for a volume that this makes
+    driver: str = ""  # "" is local
+    mode: str = ""  # the options of -v as they were given: "ro,z"
+    origin: Literal["", "mount"] = ""  # "mount": --mount, which inspect shows apart from -v
+    change_owner: bool = False  # :U, the files are given to the container's user
 
 
 class MountPoint(NamedTuple):
@@ -37,6 +42,9 @@ class MountPoint(NamedTuple):
     recursion: Recursion = ""
     layers: tuple[str, ...] = ()
     subpath: str = ""
+    mode: str = ""  # as inspect shows it
+    named: bool = False  # a volume that somebody named: --rm and rm -v leave it
+    options: dict[str, str] = {}  # noqa: RUF012 - of the volume's driver
 
 
 class LayerMount(NamedTuple):
@@ -62,3 +70,4 @@ class Volume(NamedTuple):
     anonymous: bool = False
     created_ns: int = 0
     labels: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    options: dict[str, str] = {}  # noqa: RUF012 - type, o and device of the local driver

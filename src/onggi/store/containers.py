@@ -32,6 +32,7 @@ class Containers:
         def work(connection: Connection) -> None:
             _require_free_name(connection, container.name)
             _require_layers(connection, container.config)
+            _require_volumes(connection, container.config)
             connection.execute(
                 "INSERT INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -51,7 +52,7 @@ class Containers:
             )
             connection.executemany(
                 "INSERT OR IGNORE INTO container_volume VALUES (?, ?)",
-                [(container.id, m.name) for m in container.config.mounts if m.kind == "volume"],
+                [(container.id, name) for name in _volumes(container.config)],
             )
 
         try:
@@ -179,6 +180,16 @@ def _require_free_name(connection: Connection, name: str) -> None:
 def _layers(config: ContainerConfig) -> tuple[str, ...]:
     """Those of the root and of the images that are mounted."""
     return config.layers + tuple(layer for point in config.mounts for layer in point.layers)
+
+
+def _volumes(config: ContainerConfig) -> tuple[str, ...]:
+    return tuple(point.name for point in config.mounts if point.kind == "volume")
+
+
+def _require_volumes(connection: Connection, config: ContainerConfig) -> None:
+    for name in _volumes(config):
+        if not connection.execute("SELECT 1 FROM volume WHERE name = ?", (name,)).fetchone():
+            raise NotFound(f"get {name}: no such volume", hint="it was removed meanwhile")
 
 
 def _require_layers(connection: Connection, config: ContainerConfig) -> None:

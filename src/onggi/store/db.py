@@ -17,7 +17,10 @@ from .durable import make_directory
 T = TypeVar("T")
 Connection = sqlite3.Connection
 IntegrityError = sqlite3.IntegrityError
-VERSION = 1
+VERSION = 2
+_UPGRADES = {  # from a version to the next one; schema.sql is the last
+    1: ("ALTER TABLE volume ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",),
+}
 BUSY_TIMEOUT_S = 100.0
 _LITTLE_BYTES = 1 << 18
 _leaked: list[Connection] = []  # a parent's connections: closing one in the child harms the parent
@@ -131,6 +134,8 @@ class Database:
         version = _version(connection)
         if version == 0:
             self._create(connection)
+        elif version < VERSION:
+            self._upgrade(connection)
         elif version > VERSION:
             raise Unsupported(
                 f"the store {self.path} has schema {version}, made by a newer onggi; "
@@ -158,6 +163,20 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         self._ballast.restore()
+
+    def _upgrade(self, connection: Connection) -> None:
+        """Bring an older schema to ours, all of it or nothing."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for version in range(_version(connection), VERSION):
+                for statement in _UPGRADES[version]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
     def _rows_alone(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """A query by the only user of the database: then SQLite keeps the log's index in memory,

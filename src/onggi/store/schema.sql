@@ -1,4 +1,4 @@
--- The store's tables, version 1 (PRAGMA user_version). A row of `layer` or `blob` means that the
+-- The store's tables, version 2 (PRAGMA user_version; db.py brings older ones here). A row of `layer` or `blob` means that the
 -- file is complete and durable; a file without a row is garbage. Reference counts are queries.
 
 CREATE TABLE blob (
@@ -134,7 +134,8 @@ CREATE TABLE volume (
     name TEXT PRIMARY KEY CHECK (name <> ''),
     anonymous INTEGER NOT NULL CHECK (anonymous IN (0, 1)),
     created_ns INTEGER NOT NULL,
-    labels TEXT NOT NULL
+    labels TEXT NOT NULL,
+    options TEXT NOT NULL DEFAULT '{}'  -- of the driver: type, o, device
 ) STRICT, WITHOUT ROWID;
 
 -- What a build step made. `inputs` is kept so that a miss can be explained.

@@ -9,7 +9,7 @@ from ..spec.container import ContainerId
 from ..spec.mount import Volume
 from .db import Connection, Database
 
-_COLUMNS = "SELECT name, anonymous, created_ns, labels FROM volume"
+_COLUMNS = "SELECT name, anonymous, created_ns, labels, options FROM volume"
 
 
 class Volumes:
@@ -17,13 +17,19 @@ class Volumes:
         self._db = db
 
     def create(
-        self, name: str, labels: dict[str, str] | None = None, *, anonymous: bool = False
+        self,
+        name: str,
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+        *,
+        anonymous: bool = False,
     ) -> Volume:
         """The volume of that name: the existing one as it is, else a new one."""
-        values = (name, int(anonymous), time.time_ns(), json.dumps(labels or {}))
+        texts = (json.dumps(labels or {}), json.dumps(options or {}))
+        values = (name, int(anonymous), time.time_ns(), *texts)
 
         def work(connection: Connection) -> Volume:
-            connection.execute("INSERT OR IGNORE INTO volume VALUES (?, ?, ?, ?)", values)
+            connection.execute("INSERT OR IGNORE INTO volume VALUES (?, ?, ?, ?, ?)", values)
             return _volume(*connection.execute(f"{_COLUMNS} WHERE name = ?", (name,)).fetchone())
 
         return self._db.write(work)
@@ -51,21 +57,21 @@ class Volumes:
         where = "WHERE name NOT IN (SELECT volume FROM container_volume) ORDER BY name"
         return [_volume(*row) for row in self._db.rows(f"{_COLUMNS} {where}")]
 
-    def remove(self, name: str) -> None:
-        """Forget the volume; idempotent. Raises Conflict while a container mounts it. The caller
-        removes the directory afterwards."""
+    def remove(self, name: str) -> bool:
+        """Forget the volume; whether there was one. Raises Conflict while a container mounts it.
+        The caller removes the directory afterwards."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
             rows = connection.execute(
                 "SELECT container_id FROM container_volume WHERE volume = ?", (name,)
             ).fetchall()
             if rows:
                 users = ", ".join(row[0] for row in rows)
                 raise Conflict(f"remove {name}: volume is in use - [{users}]")
-            connection.execute("DELETE FROM volume WHERE name = ?", (name,))
+            return bool(connection.execute("DELETE FROM volume WHERE name = ?", (name,)).rowcount)
 
-        self._db.write(work)
+        return self._db.write(work)
 
 
-def _volume(name: str, anonymous: int, created_ns: int, labels: str) -> Volume:
-    return Volume(name, bool(anonymous), created_ns, json.loads(labels))
+def _volume(name: str, anonymous: int, created_ns: int, labels: str, options: str) -> Volume:
+    return Volume(name, bool(anonymous), created_ns, json.loads(labels), json.loads(options))

@@ -76,15 +76,18 @@ def test_exposed_ports() -> None:
     [
         ("/data", MountRequest("volume", "", "/data")),
         ("/a:/b", MountRequest("bind", "/a", "/b", create_source=True)),
-        ("/a:/b:ro", MountRequest("bind", "/a", "/b", True, create_source=True)),
+        ("/a:/b:ro", MountRequest("bind", "/a", "/b", True, create_source=True, mode="ro")),
         ("./a/../b:/c", MountRequest("bind", "/here/b", "/c", create_source=True)),
         (".:/c", MountRequest("bind", "/here", "/c", create_source=True)),
         ("vol:/b", MountRequest("volume", "vol", "/b")),
-        ("vol:/b:ro,nocopy", MountRequest("volume", "vol", "/b", True, no_copy=True)),
-        ("/a:/b:rslave,z", MountRequest("bind", "/a", "/b", False, "rslave", create_source=True)),
+        ("vol:/b:ro,nocopy",
+         MountRequest("volume", "vol", "/b", True, no_copy=True, mode="ro,nocopy")),
+        ("vol:/b:U,Z", MountRequest("volume", "vol", "/b", mode="U,Z", change_owner=True)),
+        ("/a:/b:rslave,z",
+         MountRequest("bind", "/a", "/b", False, "rslave", create_source=True, mode="rslave,z")),
         ("/a:/b//c/../d/", MountRequest("bind", "/a", "/b/d", create_source=True)),
     ],
-)
+)  # fmt: skip
 def test_volumes(spec: str, request_: MountRequest) -> None:
     assert mounts.parse_volume(spec, "/here") == request_
 
@@ -99,6 +102,10 @@ def test_volumes(spec: str, request_: MountRequest) -> None:
         ("/a:rel", "mount path must be absolute"),
         ("/a:/b:zz", "invalid mode: zz"),
         ("/a:/b:ro,rw", "invalid mode: ro,rw"),
+        ("/a:/b:z,Z", "invalid mode: z,Z"),
+        ("/a:/b:shared,slave", "invalid mode: shared,slave"),
+        ("/a:/b:nocopy", "field VolumeOptions must not be specified"),
+        ("vol:/b:rshared", "field BindOptions must not be specified"),
         ("/a:/", "destination can't be '/'"),
         ("/a:/..", "destination can't be '/'"),
         ("rel/path:/b", "includes invalid characters for a local volume name"),
@@ -131,12 +138,15 @@ def test_a_relative_path_gets_a_hint() -> None:
         ),
         ('type=bind,"src=/a,b",dst=/c', MountRequest("bind", "/a,b", "/c")),
         ('type=bind,"src=/a""q""",dst=/c', MountRequest("bind", '/a"q"', "/c")),
+        ('src=v,dst=/v,volume-driver=local,volume-opt=type=nfs,"volume-opt=o=addr=1.2.3.4,rw"',
+         MountRequest("volume", "v", "/v", options={"type": "nfs", "o": "addr=1.2.3.4,rw"},
+                      driver="local")),
         ("type=bind,src=/a,dst=/b,bind-propagation=rshared",
          MountRequest("bind", "/a", "/b", propagation="rshared")),
     ],
 )  # fmt: skip
 def test_mounts(spec: str, request_: MountRequest) -> None:
-    assert mounts.parse_mount(spec) == request_
+    assert mounts.parse_mount(spec) == request_._replace(origin="mount")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +170,7 @@ def test_mounts(spec: str, request_: MountRequest) -> None:
         ("type=tmpfs,dst=/x,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
         ("type=bind,src=/,dst=/x,bind-propagation=x", "invalid propagation mode: x"),
         ("type=volume,dst=/x,volume-nocopy=maybe", "invalid value for volume-nocopy: maybe"),
-        ("type=volume,dst=/x,volume-opt=a=b", "not supported yet"),
+        ("type=volume,dst=/x,volume-opt=a", "must be a key=value pair"),
         ('type=bind,"src=/a', "missing \" in quoted-field"),
         ('type=bind,"src=/a"x,dst=/b', "in quoted-field"),
         ('type=bind,s"rc=/a,dst=/b', "bare \" in non-quoted-field"),

@@ -21,6 +21,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_container_comes_back_as_it_was(store: Store) -> None:
     image = add_image(store, layer_tar({"a": b"1"}))
+    store.volumes.create("data")
     one = container(1, image, status="running", volumes=["data"])
     store.containers.insert(one)
     assert store.containers.get(one.id) == one
@@ -143,6 +144,12 @@ def test_a_container_needs_its_layers(store: Store) -> None:
     store.images.remove(image.id)
     with pytest.raises(NotFound, match="has lost its layer"):
         store.containers.insert(container(1, image))
+
+
+def test_a_container_of_a_volume_that_went_meanwhile_is_refused(store: Store) -> None:
+    with pytest.raises(NotFound, match="get data: no such volume"):
+        store.containers.insert(container(1, volumes=["data"]))
+    assert store.containers.list() == []
 
 
 def test_volumes_know_their_users(store: Store) -> None:

@@ -25,7 +25,7 @@ def database(path: Path) -> Database:
 def create(path: Path) -> None:
     """A sound database with one volume."""
     db = database(path)
-    db.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}')")
+    db.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}', '{}')")
     db.close()
 
 
@@ -36,7 +36,7 @@ def test_nothing_is_opened_until_it_is_used(path: Path) -> None:
 
 def test_files_are_for_the_owner_alone(path: Path) -> None:
     db = database(path)
-    db.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}')")
+    db.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}', '{}')")
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
     db.close()
@@ -63,6 +63,19 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
         database(path).rows("SELECT * FROM volume")
     assert "upgrade onggi" in str(caught.value.hint)
     assert path.read_bytes() == before
+
+
+def test_a_database_of_the_first_version_is_brought_to_ours(path: Path) -> None:
+    create(path)
+    with sqlite3.connect(path) as raw:
+        raw.execute("ALTER TABLE volume DROP COLUMN options")
+        raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    db = database(path)
+    assert db.rows("SELECT name, options FROM volume") == [("v", "{}")]
+    assert db.row("PRAGMA user_version") == (VERSION,)
+    assert db.check() == []
+    db.close()
 
 
 @pytest.mark.sec("97")
@@ -104,7 +117,7 @@ def test_a_lost_write_ahead_log_loses_the_last_writes_only(path: Path) -> None:
     create(path)
     pid = os.fork()
     if pid == 0:  # dies with its writes still in the log
-        database(path).execute("INSERT INTO volume VALUES ('w', 0, 0, '{}')")
+        database(path).execute("INSERT INTO volume VALUES ('w', 0, 0, '{}', '{}')")
         os._exit(0)
     os.waitpid(pid, 0)
     Path(f"{path}-wal").unlink()
@@ -119,7 +132,7 @@ def test_an_error_undoes_the_whole_transaction(path: Path) -> None:
     db = database(path)
 
     def work(connection: Connection) -> None:
-        connection.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}')")
+        connection.execute("INSERT INTO volume VALUES ('v', 0, 0, '{}', '{}')")
         raise KeyError("no")
 
     with pytest.raises(KeyError):
@@ -134,11 +147,11 @@ def test_a_child_gets_a_connection_of_its_own(path: Path) -> None:
     assert len(db.rows("SELECT * FROM volume")) == 1
     pid = os.fork()
     if pid == 0:
-        db.execute("INSERT INTO volume VALUES ('child', 0, 0, '{}')")
+        db.execute("INSERT INTO volume VALUES ('child', 0, 0, '{}', '{}')")
         db.close()
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    db.execute("INSERT INTO volume VALUES ('parent', 0, 0, '{}')")
+    db.execute("INSERT INTO volume VALUES ('parent', 0, 0, '{}', '{}')")
     assert db.rows("SELECT name FROM volume ORDER BY name") == [("child",), ("parent",), ("v",)]
     db.close()
 
@@ -151,7 +164,7 @@ def test_many_processes_write_at_once(path: Path) -> None:
             db = database(path)  # some of them create it
             for count in range(20):
                 name = f"{number}-{count}"
-                db.execute("INSERT INTO volume VALUES (?, 0, 0, '{}')", (name,))
+                db.execute("INSERT INTO volume VALUES (?, 0, 0, '{}', '{}')", (name,))
             db.close()
             os._exit(0)
         children.append(pid)

@@ -42,9 +42,12 @@ def network(session: Session, name: str, size: bool) -> Mapping[str, Any]:
 
 def volume(session: Session, name: str, size: bool) -> Mapping[str, Any]:
     from ...engine import inspection
+    from .volume import users_of
 
     found = session.engine.volumes.get(name)
-    return inspection.volume(found, session.engine.volumes.path(found.name))
+    shown = inspection.volume(found, session.engine.volumes.path(found.name))
+    users = users_of(session, found)
+    return {**shown, "UsedBy": users} if users else shown
 
 
 LOOKS: dict[str, Look] = {

@@ -1,9 +1,8 @@
-"""`volume create`, `ls`, `rm`."""
+"""`volume create`, `ls`, `rm`. `inspect` and `prune` are with those of the other nouns."""
 
 from typing import Any
 
-from ...engine.filters import has_label
-from ...errors import InvalidInput
+from ...engine import volume_filters
 from ...spec.mount import Volume
 from .. import environment
 from ..command import Command
@@ -15,19 +14,17 @@ from .ps import FORMAT_HELP
 HEADERS = {
     "Driver": "DRIVER", "Name": "VOLUME NAME", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT",
     "Labels": "LABELS", "Size": "SIZE", "Links": "LINKS", "Availability": "AVAILABILITY",
-    "Group": "GROUP", "Status": "STATUS",
+    "Group": "GROUP", "Status": "STATUS", "UsedBy": "USED BY",
 }  # fmt: skip
 
 
 def create(session: Session, values: Values, arguments: list[str]) -> int:
-    name, driver = arguments[0] if arguments else "", values.text("driver")
-    if driver not in ("", "local"):
-        raise InvalidInput(
-            f"create {arguments[0] if arguments else ''}: error looking up volume plugin {driver}: "
-            f'plugin "{driver}" not found'
-        )
+    name = arguments[0] if arguments else ""
     labels = environment.labels((), values.many("label"))
-    session.out.line(session.engine.volumes.create(name, labels).name)
+    options = dict(text.partition("=")[::2] for text in values.many("opt"))
+    driver = values.text("driver")
+    volume = session.engine.volumes.create(name, labels, options, driver=driver)
+    session.out.line(volume.name)
     return 0
 
 
@@ -47,21 +44,9 @@ def ls(session: Session, values: Values, arguments: list[str]) -> int:
 
 def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
     volumes = session.engine.volumes
-    found = list(volumes.list())
-    for name, texts in filters.items():
-        match name:
-            case "name":
-                found = [v for v in found if any(text in v.name for text in texts)]
-            case "label":
-                found = [v for v in found if all(has_label(v.labels, text) for text in texts)]
-            case "driver":
-                found = found if "local" in texts else []
-            case "dangling":
-                wanted = texts[-1].lower() in ("true", "1")
-                found = [v for v in found if (not volumes.users(v.name)) == wanted]
-            case _:
-                raise InvalidInput(f"invalid filter '{name}'")
-    return found
+    return volume_filters.select(
+        volumes.list(), filters, lambda volume: bool(volumes.users(volume.name))
+    )
 
 
 def row(session: Session, volume: Volume) -> dict[str, Any]:
@@ -73,12 +58,19 @@ def row(session: Session, volume: Volume) -> dict[str, Any]:
         "Mountpoint": session.engine.volumes.path(volume.name),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         "Label": lambda name: labels.get(name, ""),
+        "UsedBy": ", ".join(users_of(session, volume)),
         "Links": "N/A",
         "Size": "N/A",
         "Availability": "N/A",
         "Group": "N/A",
         "Status": "N/A",
     }
+
+
+def users_of(session: Session, volume: Volume) -> list[str]:
+    """Names of the containers that mount it."""
+    containers = session.engine.containers
+    return sorted(containers.get(id_).name for id_ in session.engine.volumes.users(volume.name))
 
 
 def rm(session: Session, values: Values, arguments: list[str]) -> int:
@@ -97,8 +89,9 @@ CREATE = Command(
         """
   -d, --driver string             Specify volume driver name (default "local")
       --label list                Set metadata for a volume
+  -o, --opt map                   Set driver specific options (default map[])
 """,
-        "availability:string group:string limit-bytes:bytes o/opt:map required-bytes:bytes "
+        "availability:string group:string limit-bytes:bytes required-bytes:bytes "
         "scope:string secret:map sharing:string topology-preferred:list topology-required:list "
         "type:string",
     ),
