@@ -1,7 +1,7 @@
 """Typed progress events. The core emits them to a callback and never prints."""
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 LayerAction = Literal[
     "Pulling fs layer",
@@ -80,7 +80,24 @@ class StepFinished(NamedTuple):
 
 Event = Layer | Message | Warning | PushResult | StepStarted | StepOutput | StepFinished
 Report = Callable[[Event], None]
+_KINDS = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def ignore(event: Event) -> None:
     """The callback of those who do not want to know."""
+
+
+def to_json(event: Event) -> list[Any]:
+    """Its name and what it holds; output, which may be any bytes, as Latin-1."""
+    texts = [item.decode("latin-1") if isinstance(item, bytes) else item for item in event]
+    return [type(event).__name__, *texts]
+
+
+def from_json(fields: Sequence[Any]) -> Event:
+    """The event of what `to_json` gave."""
+    name, *values = fields
+    if name == "StepOutput":
+        number, text, stream = values
+        return StepOutput(number, text.encode("latin-1"), stream)
+    event: Event = _KINDS[name](*values)
+    return event

@@ -13,18 +13,17 @@ import select
 import signal
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any
 
 from ..engine import detach
 from ..errors import OnggiError
 from ..linux import process
-from ..progress import Event, Report, StepOutput
+from ..progress import Report, from_json, to_json
 from ..spec import codec
 from .operate import Result
 
 _PIECE = 1 << 16
 _HEAD = 4
-_EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 Job = Callable[[Report], Result]
 
 
@@ -85,7 +84,7 @@ class Workers:
             for fd, _ in poll.poll():
                 for kind, value in self._messages(fd):
                     if kind == "event":
-                        report(_event(*value))
+                        report(from_json(value))
                         continue
                     poll.unregister(fd)
                     vertex = self._end(fd)
@@ -119,20 +118,6 @@ class Workers:
         return self._vertices.pop(fd)
 
 
-def _fields(event: Event) -> list[Any]:
-    """Its name and what it holds; output, which may be any bytes, as Latin-1."""
-    texts = [item.decode("latin-1") if isinstance(item, bytes) else item for item in event]
-    return [type(event).__name__, *texts]
-
-
-def _event(name: str, *fields: Any) -> Event:
-    if name == "StepOutput":
-        number, text, stream = fields
-        return StepOutput(number, text.encode("latin-1"), stream)
-    event: Event = _EVENTS[name](*fields)
-    return event
-
-
 def _serve(job: Job, writer: int) -> None:
     """The worker. Never returns."""
 
@@ -150,7 +135,7 @@ def _serve(job: Job, writer: int) -> None:
         signal.signal(signal.SIGTERM, stop)
         process.set_parent_death_signal(signal.SIGKILL)
         detach.forget_all()
-        send("result", codec.encode(job(lambda event: send("event", _fields(event)))))
+        send("result", codec.encode(job(lambda event: send("event", to_json(event)))))
     except OnggiError as error:
         send("error", (type(error).__name__, error.message, error.hint))
     except (KeyboardInterrupt, BrokenPipeError):

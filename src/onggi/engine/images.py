@@ -44,8 +44,16 @@ class Pruned(NamedTuple):
 
 
 class Images:
-    def __init__(self, store: Store, settings: "Settings", events: Events) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: "Settings",
+        events: Events,
+        secrets: "Mapping[str, Secret] | None" = None,
+    ) -> None:
+        """With `secrets`, by registry, nobody's stored credentials are used."""
         self._store = store
+        self._secrets = secrets
         self._events = events
         self._settings = settings
 
@@ -107,7 +115,7 @@ class Images:
 
     def with_secrets(self, secrets: "Mapping[str, Secret]") -> "Images":
         """The same images for a client that brings its own credentials, by registry."""
-        return Images(self._store, self._settings._replace(secrets=secrets), self._events)
+        return Images(self._store, self._settings, self._events, secrets)
 
     def authenticate(self, server: str, secret: "Secret") -> "Secret":
         """Check credentials at the registry; what the client is to store for them."""
@@ -286,8 +294,8 @@ class Images:
         settings = self.web_settings()
         if insecure:
             settings = settings.trusting(insecure)
-        if self._settings.secrets is not None:
-            return Registry(settings, Lent(self._settings.secrets))
+        if self._secrets is not None:
+            return Registry(settings, Lent(self._secrets))
         path = self._settings.docker_config
         credentials = Credentials(
             path, run=_helper_runner(path), warn=lambda text: report(Warning(text))

@@ -57,6 +57,10 @@ def command(program: str) -> list[str]:
     return [sys.executable, "-I", "-S", f"{package}/__main__.py", os.path.abspath(site), program]
 
 
+class Abandoned(Unavailable):
+    """Nobody waits for the answer any more."""
+
+
 class Spawner:
     """The program's side. `call` may be used from any thread."""
 
@@ -72,15 +76,19 @@ class Spawner:
         *,
         fds: Sequence[int] = (),
         report: Report | None = None,
+        listener: int = -1,
     ) -> Json:
         """The value of "package.spawned:function" in a fresh worker. Raises what it raises;
-        Unavailable when there is no spawner any more."""
+        Unavailable when there is no spawner any more. With the socket of whom it is for as
+        `listener` it is given up when their end has gone, which raises Abandoned."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         with mine:
             with theirs:
                 self._hand_over([theirs.fileno(), *fds])
             _send(mine, {"operation": operation, "arguments": dict(arguments)})
             while True:
+                if listener >= 0:
+                    _await(mine.fileno(), listener)
                 message = _receive(mine)
                 if message is None:
                     raise OnggiError(f"the process that was to do {operation} has died")
@@ -249,6 +257,15 @@ def _receive(channel: socket.socket) -> dict[str, Json] | None:
         return None
     data = _exactly(channel, size)
     return None if data is None else json.loads(data)
+
+
+def _await(channel: int, listener: int) -> None:
+    """Until the channel has news. Raises Abandoned when the listener goes first."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(listener, select.POLLRDHUP)
+    if channel not in dict(poll.poll()):
+        raise Abandoned("the client has gone")
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes | None:
