@@ -1,7 +1,8 @@
 """Typed progress events. The core emits them to a callback and never prints."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+
+from .typed import Any, Literal, NamedTuple, get_args
 
 LayerAction = Literal[
     "Pulling fs layer",

@@ -12,7 +12,7 @@ SOURCE = str(Path(onggi.__file__).parents[1])
 HEAVY = {
     "argparse", "asyncio", "dataclasses", "datetime", "email", "hashlib", "http", "inspect", "isal",
     "logging", "pathlib", "random", "shutil", "sqlite3", "ssl", "subprocess", "tempfile",
-    "threading", "urllib", "urllib3", "uuid", "zstandard",
+    "threading", "typing", "urllib", "urllib3", "uuid", "zstandard",
 }  # fmt: skip
 PATHS = {
     "run": ("cli.main", "cli.dispatch", "cli.commands.run", "engine.engine", "engine.launch",

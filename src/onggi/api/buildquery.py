@@ -4,13 +4,12 @@ What docker's classic builder needs and ours does without is taken and does noth
 (there are no intermediate containers to keep), `cachefrom` (what was built here is found anyway).
 """
 
-from typing import Any
-
 from ..build.service import BuildOptions
 from ..errors import InvalidInput, Unsupported
 from ..spec.container import HostOptions, Resources, Ulimit
 from ..spec.platform import parse_platform
 from ..spec.reference import parse_reference
+from ..typed import Any
 from .call import Version
 from .decode import Fields, Query
 

@@ -11,12 +11,12 @@ out, once, in service.py), or has answered itself through one of the streams:
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidInput, OnggiError
 from ..httpd.exchange import Exchange, Raw
 from ..progress import Event
 from ..spec.jsontext import canonical
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import progresslines
 from .decode import MAX_JSON, Fields, Query, parse_json
 

@@ -7,11 +7,11 @@ are ignored, null is the zero value, a wrong type is the client's error and name
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ..errors import CorruptData, InvalidInput
 from ..spec.jsontext import loads_strict
+from ..typed import Any, NamedTuple
 
 MAX_JSON = 8 << 20
 MAX_PARAMETERS = 1000

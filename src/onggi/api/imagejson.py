@@ -1,12 +1,12 @@
 """Docker's JSON of images, version by version. Sans-IO."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from ..engine.imagelist import Listed
 from ..engine.imageview import HistoryRow, familiar
 from ..spec.image import Image
 from ..spec.platform import Platform
+from ..typed import Any
 from .call import Version
 
 UNKNOWN = -1  # a figure that nobody asked for

@@ -10,7 +10,6 @@ import signal
 import threading
 from collections.abc import Mapping
 from types import FrameType
-from typing import NamedTuple
 
 from ..engine import spawner as spawners
 from ..engine.engine import Engine
@@ -19,6 +18,7 @@ from ..errors import InvalidInput, OnggiError
 from ..httpd import listen
 from ..httpd.server import Listener, Server
 from ..linux import process
+from ..typed import NamedTuple
 from . import access, metrics, service, warnings
 
 

@@ -2,9 +2,9 @@
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine

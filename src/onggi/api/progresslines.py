@@ -3,8 +3,6 @@
 Sans-IO: typed progress events in, bytes out.
 """
 
-from typing import Any
-
 from ..errors import OnggiError
 from ..progress import (
     Event,
@@ -17,6 +15,7 @@ from ..progress import (
     Warning,
 )
 from ..spec.jsontext import canonical
+from ..typed import Any
 from ..units import format_size
 
 BAR = 50

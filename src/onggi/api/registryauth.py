@@ -7,10 +7,10 @@ words without it (docker takes it for no credentials, and a private image then s
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, Unsupported
 from ..spec.reference import parse_reference
+from ..typed import TYPE_CHECKING
 from .call import Call
 from .decode import Fields, parse_json
 

@@ -1,8 +1,8 @@
 """A row of the table of operations, and finding the one that a path means. Sans-IO."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .call import Answer, Call
 from .decode import unescaped
 

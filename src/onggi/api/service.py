@@ -6,13 +6,13 @@ The only place where an error becomes an HTTP status.
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import InvalidInput, OnggiError
 from ..httpd.exchange import Exchange, Gone
 from ..httpd.strict import Refused
 from ..spec.jsontext import canonical
+from ..typed import TYPE_CHECKING
 from . import access
 from .call import Answer, Call, Version, json_answer
 from .decode import Query, parse_query

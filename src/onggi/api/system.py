@@ -2,10 +2,10 @@
 
 import os
 import time
-from typing import Any
 
 from ..engine.inspection import rfc3339
 from ..engine.system import API_VERSION
+from ..typed import Any
 from .call import Answer, Call, json_answer
 from .route import OLDEST, Route
 

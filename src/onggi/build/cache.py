@@ -8,11 +8,11 @@ inputs are stored with the result so that a miss can be explained.
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..spec.digest import Digest, chain_id
 from ..store.buildcache import CacheRecord
 from ..store.store import Store
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from .graph import CopyOp, Operation, operation_digest, operation_fields
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ record matches. What is read comes from a registry or a directory and is checked
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from ..errors import CorruptData, InvalidInput
 from ..spec.digest import Digest
 from ..spec.image import LAYER_COMPRESSION, MAX_LAYERS, Descriptor
 from ..spec.jsontext import loads_strict
+from ..typed import Any, NamedTuple
 from ..units import format_rfc3339, parse_rfc3339
 from .graph import KEY_VERSION
 

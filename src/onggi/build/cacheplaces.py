@@ -10,7 +10,6 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple, Protocol
 
 from ..engine.engine import Engine
 from ..errors import CorruptData, InvalidInput, NotFound, OnggiError
@@ -29,6 +28,7 @@ from ..spec.image import (
 from ..spec.jsontext import MAX_BYTES, canonical, loads_strict
 from ..spec.platform import host_platform
 from ..spec.reference import parse_reference
+from ..typed import Literal, NamedTuple, Protocol
 from . import cacheformat
 from .cacheformat import INLINE_KEY, Entry, Table
 from .ocilayout import Layout

@@ -9,12 +9,12 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
 
 from ..dockerfile import glob
 from ..dockerfile.ignore import IgnoreRules
 from ..errors import InvalidInput, NotFound
 from ..linux.safefs import open_beneath
+from ..typed import Literal, NamedTuple
 
 MAX_LINKS = 40
 MAX_DEPTH = 255

@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import NamedTuple
 
 from ..dockerfile import address
 from ..engine.engine import Engine
 from ..errors import InvalidInput
 from ..store import tarindex
 from ..store.inflate import ARCHIVE_KINDS, PLAIN, detect, inflate
+from ..typed import NamedTuple
 from . import inputs
 from .cache import Cache, Layers
 from .context import Tree

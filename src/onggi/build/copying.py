@@ -8,10 +8,10 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..store.tarwrite import END_OF_ARCHIVE, padding
+from ..typed import NamedTuple
 from .context import Entry, Tree, Xattrs
 from .graph import CopyOp
 from .sources import Item, SourceTree

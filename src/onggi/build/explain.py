@@ -3,7 +3,8 @@ recorded of earlier steps and compares.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+
+from ..typed import Any, NamedTuple
 
 SHOWN = 3  # files or variables named in a reason
 _WORDS = {

@@ -5,7 +5,6 @@ Owns where bytes go; the image itself is made by `service`.
 
 import os
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput
@@ -13,6 +12,7 @@ from ..spec.digest import Digest
 from ..store.pack import Packer
 from ..store.tarwrite import LayerWriter
 from ..store.unpack import extract_into
+from ..typed import Literal, NamedTuple, get_args
 from . import ops
 
 Kind = Literal["image", "local", "tar", "oci", "docker"]

@@ -6,12 +6,12 @@ user's but the agent and token that were lent to this build (SECURITY D5).
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..dockerfile.address import Repository, is_commit
 from ..errors import InvalidInput, NotFound, OnggiError, Unavailable
 from ..linux import tools
+from ..typed import NamedTuple
 from .loans import Loans
 
 FETCH_TIMEOUT_S = 1800

@@ -7,13 +7,13 @@ of, so whatever can change a result must be a field here (SECURITY D7).
 
 import hashlib
 import json
-from typing import Any, Literal, NamedTuple
 
 from ..dockerfile.lexer import Check, Heredoc
 from ..dockerfile.parser import Source
 from ..spec.codec import encode
 from ..spec.image import ImageConfig
 from ..spec.mount import MountRequest
+from ..typed import Any, Literal, NamedTuple
 from .graph_lint import Finding
 
 KEY_VERSION = 1  # raise it when an operation's result changes for the same fields

@@ -3,12 +3,12 @@
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from ..dockerfile import instructions as df
 from ..dockerfile.lexer import Check
 from ..dockerfile.parser import Source
 from ..dockerfile.spelling import nearest
+from ..typed import NamedTuple
 
 RULES = (
     "StageNameCasing FromAsCasing NoEmptyContinuation ConsistentInstructionCasing "

@@ -7,7 +7,6 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..dockerfile import address, metadata, runmount
 from ..dockerfile import instructions as df
@@ -19,6 +18,7 @@ from ..errors import InvalidInput, OnggiError, Unsupported
 from ..spec.image import ImageConfig, config_document
 from ..spec.mount import MountRequest
 from ..spec.platform import Platform
+from ..typed import NamedTuple
 from . import graph_lint
 from .graph import (
     CONTEXT,

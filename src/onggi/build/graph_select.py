@@ -4,7 +4,6 @@ Owns the scopes of names: a stage by name or number, an image otherwise, `scratc
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..dockerfile import runmount
 from ..dockerfile.expand import ExpansionError, expand
@@ -14,6 +13,7 @@ from ..dockerfile.problem import at_line
 from ..dockerfile.spelling import nearest
 from ..errors import InvalidInput
 from ..spec.platform import Platform, parse_platform
+from ..typed import NamedTuple
 
 SCRATCH = "scratch"
 

@@ -2,9 +2,9 @@
 
 import json
 import os
-from typing import NamedTuple
 
 from ..spec.digest import Digest
+from ..typed import NamedTuple
 from .explain import StepReport
 
 _NAME = "last-build.json"

@@ -1,10 +1,10 @@
 """What the user lends to a build and no image, key or log may ever hold."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..spec.container import HostOptions
+from ..typed import NamedTuple
 
 MAX_SECRET_BYTES = 500 << 10  # docker's own limit
 

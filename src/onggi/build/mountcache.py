@@ -10,12 +10,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..linux import mount as kernel
 from ..linux import safefs
 from ..store.durable import make_directory
 from ..store.store import Store
+from ..typed import NamedTuple
 from .graph import RunMount, canonical
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

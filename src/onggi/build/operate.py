@@ -7,12 +7,12 @@ by content, so it does not matter who did it.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput, NotFound
 from ..progress import Message, Report, StepOutput, Warning
 from ..spec.digest import Digest
+from ..typed import Any, NamedTuple
 from . import explain
 from .cache import Cache, Hit, Layers, content, copy_key
 from .context import Tree

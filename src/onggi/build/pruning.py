@@ -1,9 +1,9 @@
 """`builder prune`: which cache records and cache directories go, and what that frees."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..engine.engine import Engine
+from ..typed import NamedTuple
 from .mountcache import CacheMounts
 from .service import sweep
 

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterator
 from email.utils import mktime_tz, parsedate_tz
-from typing import Any
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput
@@ -17,6 +16,7 @@ from ..linux import safefs
 from ..spec.digest import Digest
 from ..store.tarindex import REGULAR
 from ..store.tarwrite import END_OF_ARCHIVE, header, padding
+from ..typed import Any
 from . import ops
 from .cache import Cache, Hit
 from .context import Tree

@@ -6,7 +6,6 @@ never runs a process itself: RUN is an ephemeral container of `engine`.
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..dockerfile.instructions import Dockerfile, Instruction, read, trigger
 from ..dockerfile.problem import placed
@@ -21,6 +20,7 @@ from ..spec.mount import MountRequest
 from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import Reference, parse_reference
 from ..store.lock import Hold, Lock
+from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import format_rfc3339
 from . import export, history, inputs
 from .cache import Cache

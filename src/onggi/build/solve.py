@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import NamedTuple
 
 from ..dockerfile.problem import placed
 from ..errors import InvalidInput, OnggiError
 from ..progress import Event, Report, StepFinished, StepStarted
+from ..typed import NamedTuple
 from .cache import content
 from .explain import StepReport
 from .graph import BaseOp, Plan, Step, operation_digest

@@ -8,10 +8,10 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..dockerfile.ignore import IgnoreRules
 from ..dockerfile.ignore import parse as parse_ignore
+from ..typed import NamedTuple
 from .context import Entry, Tree, Xattrs, xattrs_of
 from .graph import CopyOp, canonical
 

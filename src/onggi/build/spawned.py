@@ -6,12 +6,12 @@ import select
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
 
 from ..engine.engine import Engine
 from ..progress import to_json
 from ..registry.protocol import Secret
 from ..spec import codec
+from ..typed import Any
 from .contexts import STDIN
 from .service import BuildOptions, build
 

@@ -8,12 +8,12 @@ is written again as it is, because overlayfs shows the topmost entry's owner and
 import os
 import posixpath
 import stat
-from typing import Literal, NamedTuple
 
 from ..errors import InvalidInput
 from ..linux.safefs import open_beneath
 from ..store.tarindex import DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK
 from ..store.tarwrite import header
+from ..typed import Literal, NamedTuple
 from .context import Tree, follow, xattrs_of
 
 SECOND_NS = 1_000_000_000

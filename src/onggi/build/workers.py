@@ -13,13 +13,13 @@ import select
 import signal
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 from ..engine import detach
 from ..errors import OnggiError
 from ..linux import process
 from ..progress import Report, from_json, to_json
 from ..spec import codec
+from ..typed import Any
 from .operate import Result
 
 _PIECE = 1 << 16

@@ -1,12 +1,12 @@
 """--cache-from and --cache-to of build: buildx's grammar, and docker's names of images."""
 
 import os
-from typing import Literal, get_args
 
 from ..build.cacheplaces import CacheSource, CacheTarget
 from ..errors import InvalidInput
 from ..spec.digest import Digest
 from ..spec.reference import parse_reference
+from ..typed import Literal, get_args
 from .buildfields import boolean, fields_of
 from .session import client_side, refusal
 

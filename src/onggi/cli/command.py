@@ -1,8 +1,8 @@
 """What a command is: its words, its flags, how many arguments it takes, and what runs it."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .flags import Check, Flag, FlagError, FlagNotSupported, Values, parse
 from .session import Session
 

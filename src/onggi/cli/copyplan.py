@@ -5,8 +5,8 @@ contents of the directory.
 """
 
 import posixpath
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .session import refusal
 
 

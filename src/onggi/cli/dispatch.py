@@ -6,10 +6,10 @@ No traceback is shown unless --debug.
 
 import os
 from importlib import import_module
-from typing import Any
 
 from .. import __version__, boot, trace
 from ..errors import OnggiError
+from ..typed import Any
 from . import tree
 from .command import Command, NotSupportedYet, UsageError, read
 from .flags import Flag, FlagError, FlagNotSupported, HelpWanted, Values, flag_table, parse

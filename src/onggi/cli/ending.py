@@ -1,9 +1,8 @@
 """How a container's end, and what it listens on, is told to the user."""
 
-from typing import TYPE_CHECKING
-
 from ..errors import NotFound, OnggiError
 from ..spec.container import Container, ContainerState
+from ..typed import TYPE_CHECKING
 from .hints import hint, memory_limit
 from .session import Session
 

@@ -8,8 +8,8 @@ value; a default other than empty, false or zero stands at the end as "(default 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from ..units import parse_cpus, parse_duration, parse_size
 
 _ROW = re.compile(r" {1,6}(?:-(\w), |    )--([\w-]+)(?: ([\w-]+))?(?: {2,}(.*))?")

@@ -7,8 +7,8 @@ are in gotemplate_functions.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
+from ..typed import Any, NamedTuple
 from .gotemplate_functions import FUNCTIONS, FunctionError, show, truthy
 from .gotemplate_syntax import (
     Action,

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from ..typed import Any
 
 MAX_REPEAT = 1 << 20
 

@@ -4,8 +4,8 @@ A template is a tuple of nodes; each node is a small named tuple.
 """
 
 import re
-from typing import Any, NamedTuple
 
+from ..typed import Any, NamedTuple
 from .gotemplate_functions import FUNCTIONS
 
 _TOKEN = re.compile(

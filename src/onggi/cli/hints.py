@@ -5,7 +5,8 @@ command. Nothing here decides exit codes.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+
+from ..typed import Literal
 
 Language = Literal["en", "ko"]
 

@@ -4,10 +4,10 @@ import base64
 import hashlib
 import json
 import time
-from typing import Any
 
 from ..progress import Event, Message, StepFinished, StepOutput, StepStarted, Warning
 from ..spec.digest import Digest
+from ..typed import Any
 from ..units import format_rfc3339
 from .session import Session
 

@@ -12,9 +12,9 @@ import select
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
 
 from ..streams import CLOSE_STDIN, RESIZE, STDERR, STDIN, frame
+from ..typed import Protocol
 from . import tty
 from .detachkeys import DetachScanner
 from .session import write_all

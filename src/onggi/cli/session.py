@@ -6,9 +6,9 @@ the other end is gone (BrokenPipeError) or the disk is full (WriteError).
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from ..errors import OnggiError
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine

@@ -5,8 +5,8 @@ are dicts whose values are strings (or callables, docker's methods with an argum
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from ..typed import Any
 from .session import Session, refusal
 
 MIN_WIDTH, PADDING = 10, 3

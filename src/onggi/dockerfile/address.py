@@ -1,10 +1,10 @@
 """Addresses where a path could stand: http(s) URLs and git repositories. Pure; BuildKit's rules."""
 
 import re
-from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!/)[^\s]+", re.ASCII)
 _SCHEMES = ("git", "ssh", "http", "https")

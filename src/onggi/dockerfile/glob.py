@@ -6,7 +6,8 @@ bit-parallel automaton, because `re` backtracks and a pattern comes from outside
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+from ..typed import NamedTuple
 
 Matches = Callable[[str], bool]
 _REGEX_WILDCARDS = 2  # at most: then backtracking costs O(length ** 2)

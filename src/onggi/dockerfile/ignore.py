@@ -5,9 +5,9 @@ Pure: the caller reads the file and walks the directories.
 
 import posixpath
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 from .glob import BadPattern, Token, literal, matcher, tokens
 
 MAX_FILE_BYTES = 1 << 20

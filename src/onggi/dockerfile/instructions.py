@@ -5,10 +5,10 @@ Owns docker's texts for wrong arguments. Variables are still unexpanded here.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..errors import InvalidInput, OnggiError
 from ..spec.image import Healthcheck
+from ..typed import NamedTuple
 from ..units import parse_duration
 from .lexer import Check, Heredoc, Line, heredoc_header, lex
 from .parser import Node, Source, node, parse

@@ -4,9 +4,9 @@ Owns everything about line ends; knows no instruction except which ones may carr
 """
 
 import re
-from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 from .problem import at_line
 
 MAX_FILE_BYTES = 8 << 20

@@ -5,8 +5,8 @@ Owns quoting at word level and the JSON form; `instructions` gives the nodes the
 
 import json
 import re
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .lexer import Heredoc, Lexed, Line
 from .problem import at_line
 from .spelling import nearest

@@ -4,9 +4,9 @@ import csv
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, get_args
 
 from ..errors import InvalidInput
+from ..typed import Literal, NamedTuple, get_args
 from ..units import parse_size
 from .spelling import nearest
 

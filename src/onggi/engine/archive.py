@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 from ..errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported
 from ..linux import mount, process, safefs
@@ -16,6 +15,7 @@ from ..spec.container import Container
 from ..spec.mount import MountPoint, RootFilesystem
 from ..store import tree, unpack
 from ..store.store import Store
+from ..typed import NamedTuple
 from . import initlayer
 from .changes import layers_of
 from .events import Events

@@ -9,11 +9,11 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from ..errors import CorruptData, InvalidInput, NotFound, Unsupported
 from ..linux.cgroup import DeviceRule
 from ..runtime.plan import Device, PlanMount
+from ..typed import Any, NamedTuple
 from .specgen import Edits
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..dockerfile import changes as dockerfile_changes
 from ..linux import mount
@@ -20,6 +19,7 @@ from ..spec.mount import RootFilesystem
 from ..spec.reference import Reference
 from ..store import diff as layer_diff
 from ..store.store import Store
+from ..typed import NamedTuple
 from ..units import format_rfc3339
 from . import initlayer, inspection
 from .cgroups import cgroup_of

@@ -7,9 +7,9 @@ Later files win. `[registry]` is the registry package's.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from ..errors import InvalidInput
+from ..typed import Any
 from .security import check_profile
 
 MAX_BYTES = 1 << 20

@@ -4,7 +4,6 @@ watch), control (signals and waiting), changes (commit, diff, sizes), inspection
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..progress import Report, ignore
@@ -14,6 +13,7 @@ from ..spec.image import Image
 from ..spec.network import Endpoint, PortBinding
 from ..spec.reference import parse_reference
 from ..store.store import Store
+from ..typed import TYPE_CHECKING, Any
 from . import filters, lifecycle
 from .events import Events
 from .images import Images

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from .. import trace
 from ..errors import Conflict, InvalidInput, NotFound
@@ -15,6 +14,7 @@ from ..spec.image import Image, ImageConfig
 from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import parse_reference
 from ..store.store import Store
+from ..typed import TYPE_CHECKING, Any
 from .events import Events
 from .images import Images
 from .networks import Networks, container_of_mode

@@ -7,10 +7,10 @@ runtime, a monitor never loads the registry client.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..spec.container import HostOptions
 from ..store.store import Store
+from ..typed import TYPE_CHECKING
 from .containers import Containers
 from .events import Events
 from .images import Images

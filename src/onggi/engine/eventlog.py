@@ -9,10 +9,10 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from ..errors import InvalidInput
 from ..linux import inotify
+from ..typed import Any
 from .events import LOG, OLD, Events
 from .filters import has_label
 

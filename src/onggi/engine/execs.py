@@ -7,7 +7,6 @@ Nothing of an exec is stored; its exit code reaches whoever is attached.
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability
@@ -20,6 +19,7 @@ from ..runtime.plan import JoinPlan
 from ..spec.codec import encode
 from ..spec.container import Container
 from ..store.store import Store
+from ..typed import TYPE_CHECKING, NamedTuple
 from . import detach, lifecycle, merge, sandbox, specgen
 from .cgroups import cgroup_of
 from .events import Events

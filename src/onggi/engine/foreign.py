@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import (
     CommandNotExecutable,
@@ -28,6 +27,7 @@ from ..runtime.child import Started
 from ..runtime.plan import BindRoot, InitPlan, PlanMount, ProcessPlan
 from ..runtime.stdio import Streams
 from ..spec.container import Container, ContainerConfig
+from ..typed import Any
 from . import sandbox, specgen
 from .paths import Paths, write_file
 

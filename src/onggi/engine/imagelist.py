@@ -3,11 +3,11 @@ between keys, OR between values but for labels, which must all be there."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..spec.image import Image
 from ..spec.reference import Reference, parse_reference
+from ..typed import NamedTuple
 from ..units import parse_time
 from .filters import has_label
 

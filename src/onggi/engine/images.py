@@ -7,7 +7,6 @@ loaded by the commands that speak to one.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..progress import Message, PushResult, Report, Warning, ignore
@@ -18,6 +17,7 @@ from ..spec.platform import host_platform, parse_platform
 from ..spec.reference import Reference, parse_reference
 from ..store.removal import Removed
 from ..store.store import Store
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import imageview
 from .events import Events
 from .imageview import HistoryRow

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 from ..errors import NotFound
 from ..spec.digest import Digest, chain_id
@@ -10,6 +9,7 @@ from ..spec.image import Image
 from ..spec.reference import parse_reference
 from ..store.images import created_ns
 from ..store.store import Store
+from ..typed import Any, NamedTuple
 from .inspection import ZERO_TIME
 
 MISSING = "<missing>"

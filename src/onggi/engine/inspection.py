@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ..runtime.plan import READ_ONLY_PATHS, masked_paths
 from ..spec.container import Container, DeviceRate, HostOptions, Resources
@@ -10,6 +9,7 @@ from ..spec.image import health_document
 from ..spec.mount import MountRequest, Volume
 from ..spec.network import Endpoint, Network, PortBinding
 from ..spec.platform import host_platform
+from ..typed import Any
 from . import mountview
 from .paths import Paths
 

@@ -4,11 +4,11 @@ Nobody is told of a layer that is not there.
 """
 
 import os
-from typing import NamedTuple
 
 from ..errors import Unsupported
 from ..linux import capability, landlock
 from ..spec.container import HostOptions, Resources
+from ..typed import NamedTuple
 from . import security, specgen
 
 

@@ -4,7 +4,7 @@ None of it is in the container's row, log or image: a secret lives in the memory
 monitor and the command, and nowhere else (SECURITY D8).
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from ..typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..runtime.plan import InitPlan

@@ -5,11 +5,11 @@
 """
 
 import re
-from typing import Any
 
 from ..errors import Conflict, InvalidInput
 from ..linux.cgroupfacts import Facts
 from ..spec.container import Resources
+from ..typed import Any
 
 MIN_MEMORY = 6 << 20
 _LIST = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*", re.ASCII)

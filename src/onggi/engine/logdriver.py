@@ -7,11 +7,11 @@ is reached before the container's command runs.
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidInput, Unavailable, Unsupported
 from ..monitor.log import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Log, LogWriter
 from ..spec.container import Container, ContainerConfig
+from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import parse_size
 from .paths import Paths
 

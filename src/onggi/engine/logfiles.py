@@ -7,11 +7,11 @@ formats, json-file's lines and the local driver's frames, are read through the s
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
 
 from ..monitor import locallog
 from ..monitor.locallog import LENGTH, MAX_FRAME
 from ..monitor.rotation import inode_in_header
+from ..typed import NamedTuple, Protocol
 from ..units import parse_rfc3339
 
 BLOCK = 1 << 16

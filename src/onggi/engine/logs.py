@@ -8,10 +8,10 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from ..linux import inotify, process
 from ..spec.container import Container
+from ..typed import NamedTuple
 from . import logdriver, logfiles
 from .logfiles import Format, Generation, LogEntry
 from .paths import Paths

@@ -7,12 +7,12 @@ other began. A list is a directory, each of its images a file.
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..registry.manifestlist import Listed, ListedPlatform, list_document, read_listed
 from ..spec.digest import Digest
 from ..spec.reference import Reference, parse_reference
+from ..typed import TYPE_CHECKING, NamedTuple
 from .paths import write_file
 
 if TYPE_CHECKING:

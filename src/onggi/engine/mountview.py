@@ -1,9 +1,8 @@
 """Docker's JSON of mounts: as they were asked for (HostConfig.Mounts), and as they are (Mounts)."""
 
-from typing import Any
-
 from ..spec.container import ContainerConfig
 from ..spec.mount import MountPoint, MountRequest
+from ..typed import Any
 from ..units import parse_size
 
 _KEPT_EMPTY = ("Type", "Target")

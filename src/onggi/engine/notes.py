@@ -6,10 +6,10 @@ signal `WAKE` only ends a back-off early. The directory goes with the last run, 
 
 import os
 import signal
-from typing import Literal
 
 from ..linux import process
 from ..spec.container import Container
+from ..typed import Literal
 from .paths import Paths, write_file
 
 Why = Literal["", "stop", "restart", "shutdown"]

@@ -4,9 +4,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..linux import safefs
+from ..typed import NamedTuple
 
 
 class Paths(NamedTuple):

@@ -1,9 +1,9 @@
 """The filters of every prune: until, label and label!. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 from ..units import parse_time
 from .filters import has_label
 

@@ -3,9 +3,8 @@
 Durations are monotonic: a clock that jumps restarts nothing and delays nothing.
 """
 
-from typing import NamedTuple
-
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 
 POLICIES = ("no", "always", "on-failure", "unless-stopped")
 FIRST_DELAY_S = 0.1

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import NamedTuple, Protocol
 
 from .. import trace
 from ..errors import Conflict
@@ -27,6 +26,7 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from ..spec.network import PortBinding
 from ..store.store import Store
+from ..typed import NamedTuple, Protocol
 from . import (
     devices,
     health,

@@ -2,12 +2,12 @@
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
 from ..linux import capability, seccomp
 from ..runtime.plan import Device
 from ..spec.container import ContainerConfig
+from ..typed import TYPE_CHECKING
 from . import security, specgen
 from .paths import Paths
 

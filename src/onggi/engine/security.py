@@ -7,11 +7,10 @@
 A profile is decided at create and stored, so that a container keeps it for life.
 """
 
-from typing import NamedTuple
-
 from ..errors import InvalidInput
 from ..linux import capability, landlock
 from ..spec.container import HostOptions
+from ..typed import NamedTuple
 from .merge import clean_target
 
 PROFILES = ("docker", "default", "strict")

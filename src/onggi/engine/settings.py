@@ -1,6 +1,6 @@
 """What a frontend tells the engine of its user."""
 
-from typing import NamedTuple
+from ..typed import NamedTuple
 
 
 class Settings(NamedTuple):

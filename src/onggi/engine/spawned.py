@@ -4,9 +4,9 @@ works on a file system. Arguments and values are JSON, records by spec.codec."""
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from ..spec.codec import decode
+from ..typed import Any
 from .engine import Engine
 from .execs import ExecOptions
 

@@ -23,11 +23,11 @@ import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
 
 from ..errors import OnggiError, Unavailable
 from ..linux import process, tools
 from ..spec.container import Container
+from ..typed import Any
 from . import detach
 from .engine import Engine
 from .launch import Launcher

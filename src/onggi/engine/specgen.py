@@ -4,7 +4,6 @@ This is where docker's defaults stand: namespaces, mounts, masks, capabilities, 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability, rlimit
@@ -23,6 +22,7 @@ from ..runtime.plan import (
 from ..spec.container import Container, ContainerConfig, HostOptions
 from ..spec.mount import MountPoint, RootFilesystem
 from ..spec.network import Protocol
+from ..typed import Any, NamedTuple
 from . import merge, security, userns
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")

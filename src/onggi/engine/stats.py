@@ -6,9 +6,9 @@ of CPU time need two samples. Nothing here waits.
 
 import os
 import time
-from typing import NamedTuple
 
 from ..spec.container import Container
+from ..typed import NamedTuple
 from .cgroups import cgroup_of
 from .reaper import ACTIVE
 

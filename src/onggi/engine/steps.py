@@ -3,11 +3,11 @@ their builder."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import NotFound, OnggiError
 from ..spec.container import Container, ContainerOptions
 from ..spec.digest import Digest
+from ..typed import TYPE_CHECKING, NamedTuple
 from .lending import NOTHING, Lent
 from .reaper import ACTIVE
 

@@ -1,13 +1,13 @@
 """What this engine and host are: version, info and disk usage."""
 
 import os
-from typing import Any, NamedTuple
 
 from .. import __version__
 from ..errors import NotFound
 from ..linux.cgroup import Cgroup
 from ..spec.platform import host_platform
 from ..store.store import Store
+from ..typed import Any, NamedTuple
 from .containers import Containers
 from .images import Images
 from .imageview import layer_size

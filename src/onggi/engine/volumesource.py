@@ -6,11 +6,11 @@ mounted on the host. Deciding (`check`, `plan`) is pure; `mounted` acts.
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..errors import InvalidInput, OnggiError
 from ..linux import mount
 from ..runtime.plan import MountOptions, parse_options
+from ..typed import NamedTuple
 
 _KNOWN = ("type", "o", "device")
 _NEEDS = {"device": ("type",), "type": ("device",), "o": ("device", "type")}

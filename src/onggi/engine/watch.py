@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from socket import socket
-from typing import TYPE_CHECKING
 
 from .. import trace
 from ..errors import NotFound, OnggiError, Unavailable
 from ..monitor import main as monitor
 from ..runtime.child import Started
 from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
+from ..typed import TYPE_CHECKING
 from . import detach, notes, removal, restart
 from .cgroups import cgroup_of
 from .health import is_checked

@@ -8,13 +8,13 @@ after the last endpoint go the bridge and our firewall table: an idle host carri
 import os
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process
 from ..network import bridge, ipam, ports, rules
 from ..spec.network import Endpoint, Network, PortBinding
 from ..store.store import Store
+from ..typed import NamedTuple
 from .networks import Networks
 
 DEFAULT = "bridge"

@@ -12,10 +12,10 @@ Knows nothing of what is served.
 import select
 import socket
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import h11
 
+from ..typed import NamedTuple
 from .strict import ChunkGuard, Refused, check_head
 
 Header = tuple[str, str]

@@ -10,8 +10,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .exchange import BLOCK, Exchange, Gone
 from .strict import Refused, end_of_head
 

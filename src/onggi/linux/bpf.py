@@ -8,7 +8,8 @@ one put next to them. Whoever calls decides what is tested; nothing here knows s
 
 import sys
 from struct import Struct
-from typing import NewType
+
+from ..typed import NewType
 
 Label = NewType("Label", int)
 

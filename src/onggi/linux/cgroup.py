@@ -9,8 +9,8 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
+from ..typed import NamedTuple, Protocol
 from .process import pidfd_open, pidfd_send_signal
 
 _SIGKILL = 9

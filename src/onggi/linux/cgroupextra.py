@@ -3,9 +3,8 @@
 Such a limit is set or refused, never left out.
 """
 
-from typing import NamedTuple
-
 from ..errors import Unsupported
+from ..typed import NamedTuple
 from .cgroup import Cgroup, write
 
 

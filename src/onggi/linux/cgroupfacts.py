@@ -1,8 +1,8 @@
 """Which limits this host's control groups can set: what decides docker's "discarded" warnings."""
 
 import os
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .cgroup import Layout, host_layout, read
 
 

@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from struct import pack
-from typing import TypeVar
 
 from ..errors import Unsupported
+from ..typed import TypeVar
 from . import capability, cgroup, mount, namespace, tools
 from .libc import syscall
 

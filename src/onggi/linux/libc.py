@@ -8,7 +8,8 @@ import _ctypes
 import errno
 import os
 from collections.abc import Callable
-from typing import Any
+
+from ..typed import Any
 
 Argument = Any  # int, bytes, None or a `buffer`
 _ct: Any = _ctypes  # the type stubs know ctypes, not what lies under it

@@ -8,8 +8,8 @@ import errno
 import os
 from collections.abc import Iterable, Sequence
 from struct import pack
-from typing import Protocol
 
+from ..typed import Protocol
 from . import loop
 from .libc import buffer, syscall
 

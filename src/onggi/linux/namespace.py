@@ -6,8 +6,8 @@ and mount namespaces.
 
 import os
 from struct import pack
-from typing import Literal
 
+from ..typed import Literal
 from .libc import (
     address,
     after_fork_child,

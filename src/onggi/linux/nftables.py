@@ -6,8 +6,8 @@ not.
 
 import errno
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from . import nlmsg
 from .rtnetlink import NETFILTER, Netlink
 

@@ -6,7 +6,8 @@ addresses.
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
+
+from ..typed import NamedTuple
 
 REQUEST, MULTI, ACK, DUMP = 0x1, 0x2, 0x4, 0x300  # message flags
 EXCLUSIVE, CREATE = 0x200, 0x400

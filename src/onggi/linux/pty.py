@@ -10,8 +10,8 @@ import os
 import stat
 import termios
 from struct import pack, unpack
-from typing import Any, NamedTuple
 
+from ..typed import Any, NamedTuple
 from .mount import DEVPTS_MAGIC, file_system_type
 from .safefs import open_beneath
 

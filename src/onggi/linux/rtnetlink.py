@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from struct import pack
 from types import TracebackType
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from . import libc, nlmsg
 
 _NETLINK, _ROUTE, NETFILTER = 16, 0, 12

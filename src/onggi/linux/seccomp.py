@@ -7,8 +7,8 @@ when a program is not in the cache. Never decides what is allowed.
 import os
 import zlib
 from struct import pack
-from typing import TYPE_CHECKING
 
+from ..typed import TYPE_CHECKING
 from . import libc
 from .capability import mask_of
 

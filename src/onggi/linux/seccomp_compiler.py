@@ -8,9 +8,9 @@ first falls back instead of failing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from ..errors import InvalidInput, Unsupported
+from ..typed import NamedTuple
 from . import bpf, syscall_tables
 from .seccomp_profile import (
     ACTION_MASK,

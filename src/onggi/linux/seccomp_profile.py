@@ -6,9 +6,9 @@ rules keep their order: the first that matches decides.
 """
 
 import json
-from typing import Any, NamedTuple
 
 from ..errors import InvalidInput, Unsupported
+from ..typed import Any, NamedTuple
 
 _EPERM = 1
 _MAX_ERRNO = 4095

@@ -9,8 +9,8 @@ import json
 import time
 from _json import encode_basestring
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
+from ..typed import Protocol
 from .lines import Lines
 from .rotation import RotatedFile
 

@@ -18,9 +18,9 @@ import struct
 import termios
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..streams import CLOSE_STDIN, EXITED, RESIZE, STDERR, STDIN, STDOUT
+from ..typed import NamedTuple
 from .attach import HELLO, INPUT, OUTPUT, Client
 from .log import Log
 

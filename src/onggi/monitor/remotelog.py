@@ -9,8 +9,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from struct import pack
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .delivery import PATIENCE_S, QUEUE_BYTES, Delivery, append_note
 from .lines import Lines
 from .locallog import LocalWriter

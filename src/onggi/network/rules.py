@@ -18,10 +18,10 @@ The packet's way:
 
 from _blake2 import blake2b  # hashlib costs 2 ms to import on the way of every `run`
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..spec.network import Endpoint, Network
+from ..typed import NamedTuple
 from . import ipam
 
 TABLE = "onggi"

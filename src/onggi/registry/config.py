@@ -13,9 +13,9 @@ Later files win key by key. Tables other than `registry` belong to others.
 
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import Any, NamedTuple
 from .protocol import Proxies, host_of, is_loopback, split_url
 
 MAX_BYTES = 1 << 20

@@ -11,9 +11,9 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from ..errors import InvalidInput, NotFound, Unavailable
+from ..typed import Any
 from .protocol import Secret
 
 HUB_KEY = "https://index.docker.io/v1/"

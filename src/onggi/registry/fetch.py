@@ -6,9 +6,9 @@ address of this machine or a private network, also not by a name (SECURITY D9).
 
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..errors import Forbidden, InvalidInput, NotFound, Unavailable
+from ..typed import NamedTuple
 from .config import Settings
 from .protocol import Origin, address_of, follow, is_inside, origin
 from .protocol_errors import status_text

@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from ..errors import CorruptData, InvalidInput
 from ..spec.digest import Digest
@@ -21,6 +20,7 @@ from ..spec.image import (
 )
 from ..spec.jsontext import loads_strict
 from ..spec.reference import Reference, parse_reference
+from ..typed import Any, NamedTuple
 
 _BODY_KEYS = {DOCKER_MANIFEST: "SchemaV2Manifest", OCI_MANIFEST: "OCIManifest"}
 _INDENTS = {DOCKER_MANIFEST: 3, OCI_MANIFEST: 2}  # how docker's older files were written

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import CorruptData, NotFound, Unsupported
 from ..spec.image import (
@@ -28,6 +27,7 @@ from ..spec.image import (
 )
 from ..spec.jsontext import canonical
 from ..spec.platform import Platform
+from ..typed import Any
 
 ACCEPT = ", ".join((DOCKER_MANIFEST, DOCKER_INDEX, OCI_MANIFEST, OCI_INDEX))
 LAYER_TYPES = {

@@ -8,11 +8,11 @@ import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from ..errors import CorruptData, Forbidden, InvalidInput, Unauthorized
 from ..spec.jsontext import loads_strict
+from ..typed import NamedTuple
 
 USER_AGENT = "onggi"
 MAX_HEADER = 8 << 10

@@ -1,7 +1,6 @@
 """A registry's refusals as our errors, in docker's words. Pure: status and bytes in, errors out."""
 
 import json
-from typing import Any, Literal, NamedTuple
 
 from ..errors import (
     CorruptData,
@@ -13,6 +12,7 @@ from ..errors import (
     Unavailable,
 )
 from ..spec.reference import Reference
+from ..typed import Any, Literal, NamedTuple
 
 Action = Literal["pull", "push"]
 PHRASES = {

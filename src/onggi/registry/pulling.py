@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import NamedTuple, Protocol
 
 from ..errors import CorruptData, InvalidInput, NotFound, OnggiError
 from ..progress import Layer, LayerAction, Report
@@ -18,6 +17,7 @@ from ..spec.image import LAYER_COMPRESSION, Descriptor, Manifest, parse_config
 from ..spec.jsontext import MAX_BYTES
 from ..spec.platform import Platform
 from ..spec.reference import Reference
+from ..typed import NamedTuple, Protocol
 from . import protocol
 from .manifests import ACCEPT, candidates, check_image, read_manifest
 from .protocol_errors import RETRIED_STATUSES

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
 
 from ..errors import CorruptData, OnggiError
 from ..progress import Layer, LayerAction, Report
 from ..spec.digest import Digest
 from ..spec.image import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Manifest, parse_manifest
 from ..spec.reference import Reference
+from ..typed import NamedTuple
 from . import protocol
 from .manifests import CONFIG_TYPES, LAYER_TYPES, write_manifest
 from .protocol_errors import RETRIED_STATUSES, parse_refusals

@@ -1,11 +1,11 @@
 """`search`: the v1 search of Docker Hub, which few registries have. It sends no credentials."""
 
-from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..errors import CorruptData, Forbidden, InvalidInput, NotFound, Unavailable, Unsupported
 from ..spec.jsontext import loads_strict
 from ..spec.reference import parse_reference
+from ..typed import Any, NamedTuple
 from . import protocol
 from .config import Settings
 from .protocol_errors import printable, status_text

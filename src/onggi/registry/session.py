@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from ..errors import Forbidden, OnggiError, Unauthorized, Unavailable
 from ..spec.reference import Reference
+from ..typed import NamedTuple
 from . import protocol
 from .config import Settings
 from .protocol import Challenge, Origin, Secret

@@ -8,12 +8,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
 
 import urllib3
 from urllib3 import exceptions
 
 from ..errors import InvalidInput, Unavailable
+from ..typed import Literal, NamedTuple
 from .config import Settings, Trust
 from .protocol import proxy_for, split_url
 

@@ -1,8 +1,7 @@
 """runc's command line as data: which flags a command has, and which take a value."""
 
-from typing import NamedTuple
-
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 
 Flags = dict[str, bool]  # name: takes a value
 

@@ -14,11 +14,11 @@ import fcntl
 import os
 import signal
 import termios
-from typing import NoReturn
 
 from ..errors import InvalidInput, OnggiError
 from ..linux import capability, landlock, process, rlimit, safefs, seccomp, springboard
 from ..linux.libc import syscall
+from ..typed import NoReturn
 from . import command, handshake, identity
 from .plan import ProcessPlan, Scheduling
 from .stdio import Ends

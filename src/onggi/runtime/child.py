@@ -7,11 +7,11 @@ returns into the parent's code, and turns any failure into one message to the pa
 import fcntl
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, NoReturn
 
 from .. import trace
 from ..errors import InvalidInput
 from ..linux import process
+from ..typed import NamedTuple, NoReturn
 from . import become, handshake
 from .plan import Listener, ProcessPlan
 from .stdio import Streams

@@ -12,11 +12,11 @@ into all the rest, as its own sibling and so as ours, tells us the number and en
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..errors import Conflict, InvalidInput
 from ..linux import namespace, process
 from ..linux.cgroup import Cgroup
+from ..typed import NamedTuple
 from .plan import IdMap, InitPlan, Maps, Namespace, to_outer
 
 _BY_PARENT = ("pid", "time")

@@ -7,7 +7,8 @@ then on the process makes plain system calls until execve.
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+
+from ..typed import Any, NoReturn
 
 _FORBIDDEN = frozenset(
     (

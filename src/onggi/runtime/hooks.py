@@ -9,10 +9,10 @@ import json
 import os
 import signal
 from collections.abc import Iterable
-from typing import Any
 
 from ..errors import OnggiError
 from ..linux import process, tools
+from ..typed import Any
 from .plan import Hook
 
 _AS_LONG_AS_IT_TAKES_S = 2_000_000.0

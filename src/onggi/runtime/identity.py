@@ -4,9 +4,8 @@ Pure: bytes of the two files in, numbers out. Strict where Python's `int` is not
 only plain ASCII digits are a number, a number is never a name, and what does not fit is refused.
 """
 
-from typing import NamedTuple
-
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 
 MAX_FILE_BYTES = 1 << 20
 _MAX_LINE_BYTES = 64 << 10

@@ -6,12 +6,12 @@ parent brings the network in; see handshake.py for the order.
 
 import os
 from collections.abc import Callable
-from typing import NoReturn
 
 from .. import trace
 from ..errors import OnggiError
 from ..linux import mount, namespace, process
 from ..linux.cgroup import Cgroup
+from ..typed import NoReturn
 from . import become, child, cloning, guard, handshake, reaper, rootfs
 from .child import Started, Step
 from .plan import Hook, InitPlan, Listener

@@ -5,12 +5,12 @@ others by the pidfd of the container's first process, so no namespace is looked 
 """
 
 import os
-from typing import NoReturn
 
 from .. import trace
 from ..errors import Conflict, OnggiError
 from ..linux import namespace, process, safefs
 from ..linux.cgroup import Cgroup
+from ..typed import NoReturn
 from . import become, child, guard, handshake, reaper
 from .child import Started
 from .cloning import in_pid_namespace

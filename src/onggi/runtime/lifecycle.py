@@ -9,11 +9,11 @@ A hook that fails ends the container there: what was made goes, and the poststop
 
 import os
 import time
-from typing import Any
 
 from ..errors import Conflict, InvalidInput, OnggiError, Unsupported
 from ..linux import cgroupextra, process
 from ..linux.cgroup import Cgroup
+from ..typed import Any
 from . import child, handshake, hooks, init, oci
 from .arguments import Parsed
 from .plan import InitPlan

@@ -6,10 +6,10 @@ the container, to the socket that the profile names. Ours is closed then.
 
 import json
 import os
-from typing import Any
 
 from ..errors import OnggiError
 from ..linux import process
+from ..typed import Any
 from .plan import Listener
 
 

@@ -4,7 +4,6 @@ Errors name the field. What a container asks for and onggi does not do is refuse
 """
 
 import os
-from typing import Any, NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import capability, namespace, seccomp
@@ -12,6 +11,7 @@ from ..linux.cgroup import DeviceRule
 from ..linux.cgroupextra import Extra
 from ..spec.container import Resources
 from ..spec.jsontext import loads_strict
+from ..typed import Any, NamedTuple
 from . import ociprocess, ociresources
 from .plan import (
     PROPAGATION,

@@ -4,7 +4,6 @@ Pure. What only the root filesystem knows (the user's numbers, the home) has bee
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..errors import Unsupported
 from ..linux import capability, rlimit
@@ -12,6 +11,7 @@ from ..linux.cgroup import DeviceRule
 from ..linux.namespace import PROC_NAMES
 from ..linux.seccomp_profile import Profile, Rule, action_of
 from ..spec.container import Resources
+from ..typed import Any
 from .plan import DEFAULT_NODES, Capabilities, Device, InitPlan, Namespace, PlanMount, ProcessPlan
 
 _VERSION = "1.0.2"  # what the runtimes of Debian 12 read

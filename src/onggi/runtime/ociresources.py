@@ -1,12 +1,12 @@
 """`linux.resources` of an OCI configuration, as `create` and `update` read it."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
 from ..linux.cgroupextra import Extra, Wish
 from ..spec.container import DeviceRate, Resources
+from ..typed import NamedTuple
 from .reader import Reader
 
 _SIZES = frozenset(f"{number}{unit}B" for unit in "KMGT" for number in (1 << n for n in range(10)))

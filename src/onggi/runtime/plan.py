@@ -5,10 +5,9 @@ can be decided on the host is decided here; only names that live in the root fil
 groups, the command) are left to be looked up inside it.
 """
 
-from typing import Literal, NamedTuple
-
 from ..errors import InvalidInput
 from ..spec.mount import RootFilesystem
+from ..typed import Literal, NamedTuple
 
 Stdio = Literal["pipe", "null", "inherit"]
 

@@ -1,8 +1,7 @@
 """JSON objects read strictly: every error says which field of which document it is about."""
 
-from typing import Any
-
 from ..errors import InvalidInput, Unsupported
+from ..typed import Any
 
 
 class Reader:

@@ -3,10 +3,10 @@
 import json
 import os
 import sys
-from typing import Any
 
 from ..errors import Conflict, InvalidInput
 from ..linux import capability, namespace, process, tools
+from ..typed import Any
 from . import oci
 from .arguments import Parsed
 from .plan import FILE_SYSTEM_WORDS

@@ -9,12 +9,12 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import mount, safefs
 from ..linux.cgroup import Cgroup
 from ..spec.mount import LayerMount
+from ..typed import NamedTuple
 from .plan import (
     DEFAULT_LINKS,
     DEFAULT_NODES,

@@ -8,11 +8,11 @@ import errno
 import json
 import os
 import re
-from typing import Any, Literal, NamedTuple
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process, safefs
 from ..linux.cgroup import Cgroup
+from ..typed import Any, Literal, NamedTuple
 
 Status = Literal["creating", "created", "running", "paused", "stopped"]
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}", re.ASCII)

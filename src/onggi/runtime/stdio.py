@@ -1,10 +1,10 @@
 """The standard streams of a process in a container: pipes, a terminal, or what the caller has."""
 
 import os
-from typing import NamedTuple
 
 from ..errors import InvalidInput
 from ..linux import mount, pty, safefs
+from ..typed import NamedTuple
 from .plan import InitPlan, ProcessPlan, outer_ids, parse_options
 
 

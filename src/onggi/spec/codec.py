@@ -6,10 +6,10 @@ field's default, so that an older row can be read by a newer onggi and the other
 Modules that define records must not use `from __future__ import annotations`.
 """
 
-import types
-from typing import Any, TypeVar, get_args, get_origin
+from ..typed import Any, TypeVar, get_args
 
 R = TypeVar("R", bound=tuple[Any, ...])
+_UNION = type(int | str)
 _plans: dict[type, dict[str, Any]] = {}
 
 
@@ -53,10 +53,10 @@ def _converter(hint: Any) -> Any:
         return lambda item: decode(hint, item)
     if isinstance(hint, type) and issubclass(hint, str) and hint is not str:
         return hint
-    origin = get_origin(hint)
-    if origin is types.UnionType:
+    if isinstance(hint, _UNION):
         inner = [c for arg in get_args(hint) if (c := _converter(arg)) is not None]
         return inner[0] if inner else None
+    origin = getattr(hint, "__origin__", None)
     if origin is tuple:
         args = get_args(hint)
         item = _converter(args[0])

@@ -1,7 +1,6 @@
 """Containers as data: what is asked for, and what is stored. JSON forms by `codec`."""
 
-from typing import Literal, NamedTuple
-
+from ..typed import Literal, NamedTuple
 from .image import Healthcheck
 from .mount import MountPoint, MountRequest
 from .network import PortBinding

@@ -4,9 +4,8 @@ Raw JSON documents keep their exact bytes (their digest is their name); the reco
 parts that onggi reads. Parsing refuses documents that are two things at once (SECURITY C8).
 """
 
-from typing import Any, NamedTuple
-
 from ..errors import CorruptData, InvalidInput
+from ..typed import Any, NamedTuple
 from .digest import Digest
 from .jsontext import loads_strict
 from .platform import Platform

@@ -1,9 +1,9 @@
 """Strict JSON for bytes from outside: what two parsers could read differently is refused."""
 
 import json
-from typing import Any
 
 from ..errors import CorruptData
+from ..typed import Any
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 64

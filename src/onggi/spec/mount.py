@@ -1,6 +1,6 @@
 """Mounts as data: what a user asks for, and the layers a root filesystem is made of."""
 
-from typing import Literal, NamedTuple
+from ..typed import Literal, NamedTuple
 
 MountKind = Literal["bind", "volume", "tmpfs", "image"]
 Recursion = Literal["", "disabled", "writable", "readonly"]  # bind-recursive; "" is "enabled"

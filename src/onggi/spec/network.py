@@ -1,6 +1,6 @@
 """Networks, endpoints and published ports as data."""
 
-from typing import Literal, NamedTuple
+from ..typed import Literal, NamedTuple
 
 Protocol = Literal["tcp", "udp", "sctp"]
 

@@ -1,9 +1,9 @@
 """Platforms of images: os/architecture[/variant]."""
 
 import os
-from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 
 _MACHINES = {
     "x86_64": ("amd64", ""), "amd64": ("amd64", ""), "aarch64": ("arm64", ""),

@@ -1,9 +1,9 @@
 """Image references: names with a tag or digest, docker's grammar (distribution/reference)."""
 
 import re
-from typing import NamedTuple
 
 from ..errors import InvalidInput
+from ..typed import NamedTuple
 from .digest import Digest
 
 DEFAULT_DOMAIN = "docker.io"

@@ -5,7 +5,6 @@ Deterministic: the same images and names give the same bytes. `load` is in `load
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any, NamedTuple
 
 from ..errors import InvalidInput
 from ..progress import Report, ignore
@@ -13,6 +12,7 @@ from ..spec.digest import Digest
 from ..spec.image import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Image
 from ..spec.jsontext import canonical
 from ..spec.reference import Reference, parse_reference
+from ..typed import Any, NamedTuple
 from .images import Images
 from .layers import Layers
 from .tarwrite import LayerWriter

@@ -5,9 +5,9 @@ through a loop device, or a directory of extracted files.
 """
 
 import os
-from typing import Literal, get_args
 
 from ..spec.mount import LayerMount
+from ..typed import Literal, get_args
 from .durable import make_directory, write_all
 from .scratch import Scratch
 

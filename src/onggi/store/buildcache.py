@@ -2,8 +2,8 @@
 
 import builtins
 import json
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .db import Connection, Database
 
 

@@ -8,9 +8,9 @@ import _sqlite3 as sqlite3  # sqlite3 itself loads datetime for adapters we do n
 import os
 from _thread import RLock
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 from ..errors import CorruptData, Unavailable, Unsupported
+from ..typed import Any, TypeVar
 from .ballast import Ballast
 from .durable import make_directory
 

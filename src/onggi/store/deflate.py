@@ -8,9 +8,9 @@ time. zstd is level 3, one thread, with a checksum. Never touches a file.
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
 
 from ..errors import Unsupported
+from ..typed import Any, Protocol
 from .inflate import GZIP, PLAIN, ZSTD
 
 

@@ -7,9 +7,9 @@ by descriptors, follows no link, writes nothing to disk.
 import os
 import stat
 from collections.abc import Callable
-from typing import Literal
 
 from ..errors import InvalidInput
+from ..typed import Literal
 from .pack import Packer
 from .tarindex import LIMITS, printable
 from .tarwrite import LayerWriter

@@ -15,9 +15,9 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
 
 from ..errors import CorruptData
+from ..typed import Final, NamedTuple
 from .layertree import WHITEOUT, LayerTree, LowerFile, Node
 from .tarindex import BLOCK, CHARACTER, DIRECTORY, FIFO, REGULAR, SYMLINK, Extent, printable
 

@@ -2,13 +2,13 @@
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from ..errors import CorruptData, InvalidInput, NotFound
 from ..spec.digest import Digest, chain_id
 from ..spec.image import Image, ImageConfig, parse_config
 from ..spec.platform import Platform
 from ..spec.reference import Reference, parse_reference
+from ..typed import NamedTuple
 from ..units import parse_rfc3339
 from .containers import is_hexadecimal
 from .content import Blobs

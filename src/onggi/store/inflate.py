@@ -8,9 +8,9 @@ accepted, anything else after the end is not. Never starts a program, never touc
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol
 
 from ..errors import CorruptData, Unsupported
+from ..typed import Any, Final, Protocol
 
 PLAIN: Final = ""
 GZIP: Final = "gzip"

@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
 
 from ..linux import process
 from ..spec.digest import Digest
 from ..spec.image import Descriptor
+from ..typed import Literal, NamedTuple
 from .db import Connection, Database
 
 Form = Literal["tar", "erofs", "directory"]

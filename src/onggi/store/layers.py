@@ -8,13 +8,13 @@ asks for it, later from that tar. Never follows a path of an archive on the host
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptData, NotFound
 from ..linux import process
 from ..spec.digest import Digest, chain_id
 from ..spec.image import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..spec.mount import LayerMount
+from ..typed import TYPE_CHECKING
 from .backend import Backend
 from .content import Blobs
 from .layerrows import Form, KnownBlob, LayerInfo, LayerRow, LayerRows, file_name

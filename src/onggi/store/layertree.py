@@ -18,9 +18,9 @@ Rules (OCI image-spec, layer.md, and what docker does where the spec is silent):
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
 
 from ..errors import CorruptData
+from ..typed import Final, NamedTuple
 from .tarindex import CHARACTER, DIRECTORY, HARDLINK, REGULAR, SYMLINK, Extent, TarEntry, printable
 
 WHITEOUT: Final = b"w"  # a kind of Node only; never in a TarEntry

@@ -5,7 +5,6 @@ within the archive only. Refuses what contradicts itself (SECURITY C8, C14).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from ..errors import CorruptData, InvalidInput, NotFound, Unsupported
 from ..spec.digest import Digest
@@ -21,6 +20,7 @@ from ..spec.image import (
 from ..spec.jsontext import loads_strict
 from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
+from ..typed import Any, NamedTuple
 from .layerrows import LayerInfo
 
 MAX_DEPTH = 4

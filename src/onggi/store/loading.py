@@ -7,12 +7,12 @@ that no image took are garbage.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptData
 from ..progress import Layer, Message, Report
 from ..spec.digest import Digest
 from ..spec.jsontext import MAX_BYTES
+from ..typed import TYPE_CHECKING, NamedTuple
 from .images import Images
 from .inflate import ARCHIVE_KINDS, LAYER_KINDS, detect, inflate
 from .layerrows import LayerInfo

@@ -3,10 +3,9 @@
 Works inside the caller's transaction, so that a conflict undoes all. Touches no file.
 """
 
-from typing import Literal, NamedTuple
-
 from ..errors import Conflict
 from ..spec.reference import parse_reference
+from ..typed import Literal, NamedTuple
 from .containers import ACTIVE
 from .db import Connection
 

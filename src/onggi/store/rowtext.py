@@ -1,10 +1,10 @@
 """Records as the JSON text of a column."""
 
 import json
-from typing import Any, TypeVar
 
 from ..errors import CorruptData
 from ..spec.codec import decode, encode
+from ..typed import Any, TypeVar
 
 R = TypeVar("R", bound=tuple[Any, ...])
 

@@ -10,10 +10,10 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import NamedTuple
 
 from ..errors import CorruptData
 from ..spec.digest import Digest
+from ..typed import NamedTuple
 from .durable import in_words, open_tmpfile, write_all
 from .erofs import TAR_OFFSET, ErofsImage
 from .inflate import CHECK_EVERY, MAX_BYTES

@@ -1,8 +1,8 @@
 """The store: one object that wires its parts. Cheap to make; opens nothing until it is used."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from ..typed import TYPE_CHECKING
 from .backend import Backend, Kind
 from .ballast import Ballast
 from .buildcache import BuildCache

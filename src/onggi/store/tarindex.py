@@ -11,9 +11,9 @@ NUL, global pax headers that rename, device nodes (unless asked for; 0:0 is an o
 import re
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
 
 from ..errors import CorruptData
+from ..typed import Final, NamedTuple
 
 REGULAR: Final = b"0"
 HARDLINK: Final = b"1"

@@ -7,9 +7,9 @@ the same bytes. Never opens a file.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from ..errors import InvalidInput
+from ..typed import Final
 from .tarindex import (
     BLOCK,
     CHARACTER,

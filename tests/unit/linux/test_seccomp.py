@@ -83,5 +83,5 @@ def test_a_hit_imports_no_compiler(tmp_path: Path) -> None:
     argv = [sys.executable, "-I", "-c", code, source, str(tmp_path)]
     loaded = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
     assert {name.rpartition(".")[2] for name in loaded} == {
-        "onggi", "linux", "libc", "seccomp", "capability", "errors"
+        "onggi", "linux", "libc", "seccomp", "capability", "errors", "typed"
     }  # fmt: skip

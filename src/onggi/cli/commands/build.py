@@ -2,7 +2,6 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from ...build.export import STDOUT
 from ...build.service import BuildOptions, build, check
@@ -12,6 +11,7 @@ from ...progress import ignore
 from ...spec.container import HostOptions, Resources
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
+from ...typed import TYPE_CHECKING
 from ...units import parse_size
 from .. import buildloans, buildoutput, environment, limits, mounts, waterfall
 from ..command import Command, NotSupportedYet

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from ...build import history
 from ...build.mountcache import CacheMounts
+from ...typed import Any
 from ...units import format_size
 from .. import waterfall
 from ..command import Command

@@ -1,11 +1,11 @@
 """`system df`: what takes how much space, in sum or (-v) one by one."""
 
 import time
-from typing import Any
 
 from ...engine.system import tree_bytes
 from ...spec.image import Image
 from ...spec.reference import parse_reference
+from ...typed import Any
 from ...units import format_elapsed, format_size
 from ..command import Command
 from ..flags import Values, flag_table

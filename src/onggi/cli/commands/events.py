@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
+from ...typed import Any
 from ...units import format_rfc3339_local, parse_time
 from ..command import Command
 from ..flags import Values, flag_table

@@ -1,13 +1,13 @@
 """`images`, `rmi`, `tag`, `history`."""
 
 import time
-from typing import Any
 
 from ...engine import imagelist
 from ...engine.imagelist import Listed
 from ...errors import InvalidInput, NotFound, OnggiError
 from ...spec.image import Image
 from ...spec.reference import parse_reference
+from ...typed import Any
 from ...units import format_elapsed, format_local, format_rfc3339, format_size
 from ..command import Command
 from ..flags import Values, flag_table

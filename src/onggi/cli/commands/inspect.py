@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ...errors import NotFound, OnggiError
+from ...typed import Any
 from ..command import Command
 from ..flags import Flag, Values, flag_table
 from ..gotemplate import Template, parse

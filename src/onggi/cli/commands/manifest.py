@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from ...errors import OnggiError
+from ...typed import TYPE_CHECKING, Any
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session, client_side

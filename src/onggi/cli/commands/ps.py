@@ -4,11 +4,11 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ...spec.container import Container, ContainerState
 from ...spec.network import PortBinding
 from ...spec.reference import parse_reference
+from ...typed import Any
 from ...units import format_elapsed, format_local, format_size
 from .. import ending
 from ..command import Command

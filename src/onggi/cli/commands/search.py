@@ -1,8 +1,7 @@
 """`search`."""
 
-from typing import TYPE_CHECKING
-
 from ...errors import InvalidInput
+from ...typed import TYPE_CHECKING
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session

@@ -2,13 +2,13 @@
 
 import select
 from collections.abc import Iterator
-from typing import Any
 
 from ...engine import stats as measure
 from ...engine.reaper import ACTIVE
 from ...engine.stats import Sample
 from ...errors import NotFound
 from ...spec.container import Container
+from ...typed import Any
 from ...units import format_binary_size, format_size
 from ..command import Command
 from ..flags import Values, flag_table

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from ...errors import OnggiError
 from ...spec.container import Container
+from ...typed import Any
 from ...units import format_binary_size
 from ..command import Command
 from ..flags import Values, flag_table

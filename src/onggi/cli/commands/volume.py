@@ -1,9 +1,8 @@
 """`volume create`, `ls`, `rm`. `inspect` and `prune` are with those of the other nouns."""
 
-from typing import Any
-
 from ...engine import volume_filters
 from ...spec.mount import Volume
+from ...typed import Any
 from .. import environment
 from ..command import Command
 from ..flags import Values, flag_table
