@@ -10,6 +10,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any as Any
+    from typing import BinaryIO as BinaryIO
     from typing import Final as Final
     from typing import Literal as Literal
     from typing import NewType as NewType
@@ -21,6 +22,9 @@ else:
 
     class Any:
         """Any value."""
+
+    class BinaryIO:
+        """An open file of bytes."""
 
     class NoReturn:
         """What never returns."""

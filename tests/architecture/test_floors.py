@@ -8,7 +8,8 @@ from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src" / "onggi"
 FLOORS = [  # a package imports only lower floors and itself, never a sibling
-    {"errors", "progress", "streams", "trace", "typed", "units"},
+    {"trace", "typed"},
+    {"errors", "progress", "streams", "units"},
     {"linux", "spec"},
     {"dockerfile", "httpd", "monitor", "network", "registry", "runtime", "store"},
     {"engine"},

@@ -6,14 +6,11 @@ from contextlib import contextmanager
 
 from ...errors import InvalidInput
 from ...spec.reference import parse_reference
-from ...typed import TYPE_CHECKING
+from ...typed import BinaryIO
 from ..bars import reporter
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
 from ..session import Session, client_side, refusal, write_all
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 
 def checked_reference(text: str) -> str:
@@ -104,7 +101,7 @@ def written(path: str, failure: str) -> Iterator[int]:
 
 
 @contextmanager
-def read_from(path: str) -> "Iterator[BinaryIO]":
+def read_from(path: str) -> Iterator[BinaryIO]:
     """The file, or stdin for "" and "-"."""
     if path in ("", "-"):
         with open(0, "rb", closefd=False) as stream:
