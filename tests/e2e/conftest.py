@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from api_server import ApiServer, api_server
 from registry_server import PROGRAM, RegistryServer, registry_server
 
 COMMAND = Path(sys.executable).parent / "onggi"
@@ -241,6 +242,21 @@ def onggi(shared_onggi: Onggi) -> Iterator[Onggi]:
     """One store for the whole session, so that images load once; containers go after each test."""
     yield shared_onggi
     shared_onggi.remove_containers()
+
+
+@pytest.fixture(scope="session")
+def shared_api(
+    shared_onggi: Onggi, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    directory = tmp_path_factory.mktemp("api")
+    with api_server(COMMAND, shared_onggi.environment, directory) as server:
+        yield server
+
+
+@pytest.fixture
+def api(onggi: Onggi, shared_api: ApiServer) -> ApiServer:
+    """The Docker Engine API over the store of `onggi`."""
+    return shared_api
 
 
 @pytest.fixture
