@@ -5,6 +5,7 @@ What docker's classic builder needs and ours does without is taken and does noth
 """
 
 from ..build.service import BuildOptions
+from ..dockerfile import address
 from ..errors import InvalidInput, Unsupported
 from ..spec.container import HostOptions, Resources, Ulimit
 from ..spec.platform import parse_platform
@@ -25,7 +26,7 @@ def options(query: Query, version: Version) -> BuildOptions:
     if platform:
         parse_platform(platform)
     return BuildOptions(
-        context_dir=query.text("remote") or STDIN,
+        context_dir=_context(query.text("remote")),
         dockerfile=query.text("dockerfile"),
         tags=tuple(_tag(name) for name in query.many("t") if name),
         build_args=_arguments(query),
@@ -63,6 +64,15 @@ def _refuse(query: Query) -> None:
     _list(query, "cachefrom")
     if query.json("outputs"):
         raise Unsupported("outputs need BuildKit: the classic builder makes an image")
+
+
+def _context(remote: str) -> str:
+    """The body, or an address: never a path, which would be one of the server's host."""
+    if not remote:
+        return STDIN
+    if not address.is_url(remote) and address.repository(remote, context=True) is None:
+        raise InvalidInput(f"remoteURL ({remote[:200]}) could not be recognized as URL")
+    return remote
 
 
 def _tag(name: str) -> str:
