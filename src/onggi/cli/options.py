@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 
+from ..engine import bindspec
 from ..errors import InvalidInput
 from ..spec.container import ContainerOptions, HostOptions
 from ..spec.mount import MountRequest
@@ -310,7 +311,7 @@ def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]
             path = os.path.normpath(os.path.join(cwd(), request.source))
             request = request._replace(source=path)
         found.append(request)
-    found += [mounts.parse_tmpfs(spec) for spec in values.many("tmpfs")]
+    found += [bindspec.parse_tmpfs(spec) for spec in values.many("tmpfs")]
     by_target: dict[str, MountRequest] = {}
     for request in found:  # docker: the same twice is once
         if by_target.setdefault(request.target, request) != request:

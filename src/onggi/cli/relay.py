@@ -13,10 +13,10 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from ..monitor.detachkeys import DetachScanner
 from ..streams import CLOSE_STDIN, RESIZE, STDERR, STDIN, frame
 from ..typed import Protocol
 from . import tty
-from .detachkeys import DetachScanner
 from .session import write_all
 
 CHUNK = 1 << 16

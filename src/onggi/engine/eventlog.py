@@ -36,10 +36,12 @@ def read(
     filters: Filters | None = None,
     waiting: Callable[[], None] = lambda: None,
     listener: int = -1,
+    process: int = -1,
 ) -> Iterator[Event]:
     """Events in the order in which they happened. 0 is no bound: without both only those to come.
     `waiting` is called whenever everything so far has been given. `listener` is the socket of whom
-    they are for: when its other end has gone they end. Raises InvalidInput."""
+    they are for: when its other end has gone they end, and when that of a `process` (its pidfd)
+    has come. Raises InvalidInput."""
     chosen = filters or {}
     check(chosen)
     if since_ns and until_ns and since_ns > until_ns:
@@ -51,7 +53,13 @@ def read(
     watch = inotify.watch(events.directory)
     try:
         for event in _stream(
-            events.directory, watch, bool(since_ns or until_ns), until_ns, waiting, listener
+            events.directory,
+            watch,
+            bool(since_ns or until_ns),
+            until_ns,
+            waiting,
+            listener,
+            process,
         ):
             moment = event["timeNano"]
             if moment >= since_ns and not 0 < until_ns < moment and includes(chosen, event):
@@ -67,6 +75,7 @@ def _stream(
     until_ns: int,
     waiting: Callable[[], None],
     listener: int,
+    process: int,
 ) -> Iterator[Event]:
     reader = _Reader(directory, past)
     try:
@@ -80,9 +89,14 @@ def _stream(
             poll.register(watch, select.POLLIN)
             if listener >= 0:
                 poll.register(listener, select.POLLRDHUP)
+            if process >= 0:
+                poll.register(process, select.POLLIN)
             limit_s = min(remaining_s, LOOK_AGAIN_S) if until_ns else None
             ready = poll.poll(None if limit_s is None else limit_s * 1000 + 1)
             if any(fd == listener for fd, _ in ready):
+                return
+            if any(fd == process for fd, _ in ready):
+                yield from reader.news()
                 return
             inotify.drain(watch)
     finally:

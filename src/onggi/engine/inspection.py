@@ -1,7 +1,7 @@
 """Docker's JSON of containers, networks and volumes, key for key (API 1.51)."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..runtime.plan import READ_ONLY_PATHS, masked_paths
 from ..spec.container import Container, DeviceRate, HostOptions, Resources
@@ -337,12 +337,12 @@ def _network_settings(
         "IPPrefixLen": first.prefix_length if first else 0,
         "IPv6Gateway": "",
         "MacAddress": first.mac_address if first else "",
-        "Networks": _networks(c, endpoints, networks),
+        "Networks": networks_of(c, endpoints, networks),
     }
 
 
-def _networks(
-    c: Container, endpoints: list[Endpoint], networks: Mapping[str, Network]
+def networks_of(
+    c: Container, endpoints: Sequence[Endpoint], networks: Mapping[str, Network]
 ) -> dict[str, Any]:
     if endpoints:
         return {networks[e.network_id].name: _endpoint(e) for e in endpoints}

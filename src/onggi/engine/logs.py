@@ -17,7 +17,7 @@ from .logfiles import Format, Generation, LogEntry
 from .paths import Paths
 from .reaper import ACTIVE
 
-__all__ = ["LogEntry", "LogFilter", "Logs"]
+__all__ = ["LogEntry", "LogFilter", "Logs", "detail_text"]
 
 
 class LogFilter(NamedTuple):
@@ -44,15 +44,20 @@ class Logs:
         tail: int | None = None,
         since_ns: int = 0,
         until_ns: int = 0,
+        waiting: Callable[[], None] = lambda: None,
+        listener: int = -1,
     ) -> Iterator[LogEntry]:
-        """Entries oldest first; `tail` counts back from the newest. Raises NotFound, and
+        """Entries oldest first; `tail` counts back from the newest. A follower calls `waiting`
+        whenever everything so far has been given, and stops when the other end of `listener`, the
+        socket of whom they are for, has gone. Raises NotFound, and
         InvalidInput when the log driver keeps nothing that can be read."""
         container = self._find(reference)
         path = logdriver.path_of(self._paths, container)
         driver = container.config.options.host.log_driver
         layout = logfiles.FORMATS.get(driver, logfiles.Frames)()
         monitor = _monitor_of(container) if follow else None
-        return _Reader(path, layout, LogFilter(tail, since_ns, until_ns)).entries(monitor)
+        chosen = LogFilter(tail, since_ns, until_ns)
+        return _Reader(path, layout, chosen, waiting, listener).entries(monitor)
 
 
 def _monitor_of(container: Container) -> int | None:
@@ -65,8 +70,17 @@ def _monitor_of(container: Container) -> int | None:
 class _Reader:
     """One reading of a log."""
 
-    def __init__(self, path: str, layout: Format, chosen: LogFilter) -> None:
+    def __init__(
+        self,
+        path: str,
+        layout: Format,
+        chosen: LogFilter,
+        waiting: Callable[[], None],
+        listener: int,
+    ) -> None:
         self._path = path
+        self._waiting = waiting
+        self._listener = listener
         self._directory = os.path.dirname(path)
         self._format = layout
         self._chosen = chosen
@@ -113,6 +127,8 @@ class _Reader:
         poll = select.poll()
         poll.register(watch, select.POLLIN)
         poll.register(monitor, select.POLLIN)
+        if self._listener >= 0:
+            poll.register(self._listener, select.POLLRDHUP)
         inode = newest.inode
         current = os.dup(newest.plain(self._directory))
         try:
@@ -128,7 +144,11 @@ class _Reader:
                 left_ms = self._left_ms()
                 if ended or left_ms == 0:
                     return
-                ended = any(ready == monitor for ready, _ in poll.poll(left_ms))
+                self._waiting()
+                ready = {fd for fd, _ in poll.poll(left_ms)}
+                if self._listener in ready:
+                    return
+                ended = monitor in ready
                 inotify.drain(watch)
         finally:
             os.close(current)
@@ -158,3 +178,10 @@ class _Reader:
 def _close(files: list[Generation]) -> None:
     for file in files:
         file.close()
+
+
+def detail_text(attributes: dict[str, str]) -> str:
+    """`name=value,…` in URL encoding, sorted, as --details shows them."""
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(attributes.items()))

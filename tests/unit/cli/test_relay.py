@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from onggi.cli.detachkeys import DetachScanner, parse_keys
 from onggi.cli.relay import Interrupted, Relay
 from onggi.cli.tty import RawTerminal, size_of
 from onggi.monitor.attach import INPUT, OUTPUT, Attachment
+from onggi.monitor.detachkeys import DetachScanner, parse_keys
 from onggi.streams import CLOSE_STDIN, EXITED, RESIZE, STDERR, STDIN, STDOUT, FrameDecoder, frame
 
 BIG = 8 << 20

@@ -14,6 +14,7 @@ from onggi.cli.commands import images, ps
 from onggi.cli.session import CommandError, Output, Session
 from onggi.cli.steps import StepLines
 from onggi.cli.table import align, filters_of, print_rows
+from onggi.engine import listing
 from onggi.engine.imagelist import Listed
 from onggi.progress import Layer, Message, StepFinished, StepOutput, StepStarted, Warning
 from onggi.spec.container import (
@@ -80,7 +81,7 @@ def container(status: Any = "running", **state: Any) -> Container:
     ],
 )
 def test_status(status: Any, text: str) -> None:
-    assert ps.status_text(container(status, exit_code=3), NOW) == text
+    assert listing.status_text(container(status, exit_code=3), NOW) == text
 
 
 def test_status_tells_the_health() -> None:
@@ -88,14 +89,14 @@ def test_status_tells_the_health() -> None:
         (Health(), "health: starting"), (Health("healthy"), "healthy"),
         (Health("unhealthy", 3), "unhealthy"),
     ):  # fmt: skip
-        assert ps.status_text(container(health=status), NOW) == f"Up 5 minutes ({text})"
-    assert ps.status_text(container("paused", health=Health()), NOW) == "Up 5 minutes (Paused)"
+        assert listing.status_text(container(health=status), NOW) == f"Up 5 minutes ({text})"
+    assert listing.status_text(container("paused", health=Health()), NOW) == "Up 5 minutes (Paused)"
 
 
 @pytest.mark.sec("S10")
 def test_a_clock_that_was_set_does_not_change_how_long_it_is_up() -> None:
     for jump in (-(10**9), 10**9):
-        shown = ps.status_text(container(started_ns=int((NOW + jump) * SECOND)), NOW + jump)
+        shown = listing.status_text(container(started_ns=int((NOW + jump) * SECOND)), NOW + jump)
         assert shown == "Up 5 minutes"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from onggi.cli import environment, limits, mounts
 from onggi.cli.ports import parse_expose, parse_publish
+from onggi.engine import bindspec
 from onggi.errors import OnggiError
 from onggi.spec.container import Ulimit
 from onggi.spec.mount import MountRequest
@@ -183,12 +184,12 @@ def test_bad_mounts(spec: str, words: str) -> None:
 
 
 def test_tmpfs() -> None:
-    assert mounts.parse_tmpfs("/t:size=64m,mode=1777,ro") == MountRequest(
+    assert bindspec.parse_tmpfs("/t:size=64m,mode=1777,ro") == MountRequest(
         "tmpfs", "", "/t", True, tmpfs_options="size=64m,mode=1777,ro"
     )
     for bad in ("rel", "/t:bad", "/t:size=x", "/", "/t:mode=9999"):
         with pytest.raises(OnggiError):
-            mounts.parse_tmpfs(bad)
+            bindspec.parse_tmpfs(bad)
 
 
 def test_variables(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from ...engine.logs import detail_text
 from ...units import format_rfc3339, parse_time
 from ..command import Command
 from ..flags import Values, flag_table
@@ -38,13 +39,6 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
             if values.on("follow"):
                 session.out.flush()
     return 0
-
-
-def detail_text(attributes: dict[str, str]) -> str:
-    """`name=value,…` in URL encoding, sorted, as --details shows them."""
-    from urllib.parse import quote_plus
-
-    return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(attributes.items()))
 
 
 def tail_of(text: str) -> int | None:

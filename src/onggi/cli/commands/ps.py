@@ -1,11 +1,11 @@
 """`ps` and `container ls`."""
 
 import json
-import os
 import time
 from collections.abc import Iterable, Sequence
 
-from ...spec.container import Container, ContainerState
+from ...engine import listing
+from ...spec.container import Container
 from ...spec.network import PortBinding
 from ...spec.reference import parse_reference
 from ...typed import Any
@@ -78,7 +78,7 @@ def row(
         "RunningFor": format_elapsed(now - container.created_ns / 1e9) + " ago",
         "Ports": ports_text(bindings, config.exposed_ports if running else ()),
         "State": container.state.status,
-        "Status": status_text(container, now),
+        "Status": listing.status_text(container, now),
         "Size": size_text(session, container) if size else "0B",
         "Names": container.name,
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
@@ -105,47 +105,10 @@ def image_name(given: str, image_id: str, *, trunc: bool) -> str:
 
 def command_text(args: Sequence[str], *, trunc: bool) -> str:
     """Arguments with blanks in quotes; all of it quoted, and shortened with an ellipsis."""
-    first, *rest = args or ("",)
-    text = " ".join([first, *(f"'{word}'" if " " in word else word for word in rest)])
+    text = listing.command_line(args)
     if trunc and len(text) > COMMAND_WIDTH:
         text = text[: COMMAND_WIDTH - 1] + "…"
     return json.dumps(text, ensure_ascii=False)
-
-
-def status_text(container: Container, now: float) -> str:
-    """ "Up 5 minutes", "Exited (0) 3 seconds ago", "Created"."""
-    state = container.state
-    match state.status:
-        case "running" | "paused":
-            age = format_elapsed(running_s(state))
-            return f"Up {age}{condition(state)}"
-        case "restarting":
-            age = format_elapsed(now - state.finished_ns / 1e9)
-            return f"Restarting ({state.exit_code}) {age} ago"
-        case "exited":
-            age = format_elapsed(now - state.finished_ns / 1e9)
-            return f"Exited ({state.exit_code}) {age} ago"
-        case "removing":
-            return "Removal In Progress"
-        case "dead":
-            return "Dead"
-    return "Created"
-
-
-def running_s(state: ContainerState) -> float:
-    """By the clock that nobody sets: the process's own start."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - state.pid_start / ticks
-
-
-def condition(state: ContainerState) -> str:
-    if state.status == "paused":
-        return " (Paused)"
-    if state.health is None:
-        return ""
-    return (
-        " (health: starting)" if state.health.status == "starting" else f" ({state.health.status})"
-    )
 
 
 def size_text(session: Session, container: Container) -> str:

@@ -3,11 +3,11 @@
 import os
 
 from ...errors import InvalidInput, NotFound
+from ...monitor import detachkeys
 from ...progress import Event, Report
 from ...spec.container import Container, ContainerOptions
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
-from .. import detachkeys
 from ..command import Command
 from ..ending import loopback_hints
 from ..flags import Values
