@@ -6,10 +6,17 @@ Loaded only when somebody asks for such a thing, and by tools/parity for the pag
 _SWARM = "onggi runs containers on one host and has no swarm"
 _PLUGIN = "onggi has no plugins: drivers are part of it"
 _TRUST = "docker's content trust (Notary v1) is retired; pin images by digest instead"
+_CHECKPOINT = "docker has it on experimental daemons only, by CRIU; commit keeps a file system"
+_CLUSTER = "it is for swarm's cluster volumes only"
+_CLUSTER_FLAGS = (
+    "availability cluster group limit-bytes required-bytes scope secret sharing topology-preferred "
+    "topology-required type"
+).split()
 _WINDOWS = "it is for Windows containers only"
 
 # A command's first word stands for all that follows it.
 COMMANDS = {
+    "checkpoint": _CHECKPOINT,
     "config": _SWARM,
     "node": _SWARM,
     "plugin": _PLUGIN,
@@ -18,12 +25,18 @@ COMMANDS = {
     "stack": _SWARM,
     "swarm": _SWARM,
     "trust": _TRUST,
-    "volume update": "it is for swarm's cluster volumes only",
+    "volume update": _CLUSTER,
 }
 
+# Only asked for where a command does not have the flag: the build's --secret is another one.
 FLAGS = {
     "squash": "BuildKit has none either: build in stages and COPY --from the result",
     "isolation": _WINDOWS,
+    "use-api-socket": "it is an experiment of docker's; -v SOCKET:/var/run/docker.sock gives a "
+    "container the engine where that is meant",
+    "checkpoint": _CHECKPOINT,
+    "checkpoint-dir": _CHECKPOINT,
+    **dict.fromkeys(_CLUSTER_FLAGS, _CLUSTER),
     "kernel-memory": "Linux has no limit of its own for kernel memory since 5.16: -m counts it",
 }
 
