@@ -86,6 +86,23 @@ def test_a_child_killed_for_memory_is_no_end(onggi: Onggi, busybox: str) -> None
     assert done.stdout == "survived\n"
 
 
+def test_a_child_killed_for_memory_is_told_while_the_container_runs(
+    onggi: Onggi, busybox: str
+) -> None:
+    onggi("run", "-d", "--name", "fat", "-m", "32m", "--memory-swap", "32m", busybox, "sh", "-c",
+          f"{EAT}; echo survived; exec sleep 600")  # fmt: skip
+    onggi.until("survived", "logs", "fat")
+    shown = ["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"]
+    onggi.until("oom", *shown, "--filter", "event=oom", "--filter", "container=fat")
+    state = "{{.State.OOMKilled}} {{.State.Status}} {{.State.ExitCode}}"
+    onggi.until("true running 0", "inspect", "-f", state, "fat")
+    onggi("kill", "-s", "KILL", "fat")
+    assert onggi.out("wait", "fat") == "137"
+    assert onggi.out("inspect", "-f", state, "fat").startswith("true exited")
+    onggi("start", "fat")
+    onggi.until("true running 0", "inspect", "-f", state, "fat")  # the script eats again
+
+
 def test_a_kill_is_told_apart(onggi: Onggi, busybox: str) -> None:
     process = onggi.popen("run", "--name", "box", "-m", "32m", busybox, "sh", "-c",
                           "echo up; sleep 600")  # fmt: skip

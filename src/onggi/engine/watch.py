@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 IDLE_NETWORK_S = 1.0
 FAILED_TO_START = 128
+ALL_OOM_KILLS = 1 << 62  # cgroup v1 tells before it kills and counts: no number fits
 
 
 def policy_of(config: ContainerConfig) -> Policy:
@@ -51,6 +52,7 @@ class Watch:
         self._restarts = 0
         self._delay_s = 0.0
         self._began = 0.0
+        self._oom_told = 0  # how many of this run's kills for memory the events tell of
         self._goes_on = False
 
     def work(self, ready: Callable[[], None]) -> None:
@@ -98,7 +100,10 @@ class Watch:
             close_stdin_with_client=options.stdin_once,
             kill_with_client=options.purpose == "build",
             resized=self._tell_size,
+            oom_fd=cgroup_of(self._container).watch_oom(),
+            out_of_memory=self._tell_oom,
         )
+        self._oom_told = 0
         checker = self._start_health_checks()
 
         def ended(code: int) -> str:
@@ -121,6 +126,24 @@ class Watch:
             self._container, "resize", height=str(rows), width=str(columns)
         )
 
+    def _tell_oom(self) -> None:
+        """Of any process of the container, as docker does."""
+        cgroup = cgroup_of(self._container)
+        kills = cgroup.oom_kills()
+        if cgroup.version == 2 and kills <= self._oom_told:
+            return  # another event of memory
+        self._oom_told = kills if cgroup.version == 2 else ALL_OOM_KILLS
+        self._services.events.container(self._container, "oom")
+        pid = self._container.state.pid
+
+        def killed(state: ContainerState) -> ContainerState:
+            return state._replace(oom_killed=True) if state.pid == pid else state
+
+        try:
+            self._services.store.containers.change_state(self._container.id, killed)
+        except (NotFound, Unavailable):
+            pass  # the end records it
+
     def _start_health_checks(self) -> "Checker | None":
         if not is_checked(self._container.config):
             return None
@@ -135,16 +158,17 @@ class Watch:
         trace.mark("command ran")
         ran_s = time.monotonic() - self._began
         container = self._container
-        reason = self._kill_reason(code)
+        kills = cgroup_of(container).oom_kills()
+        reason = self._kill_reason(code, kills)
         self._decide(code, ran_s)
         self._record(
             lambda state: state._replace(
-                exit_code=code, oom_killed=reason == "oom", kill_reason=reason
+                exit_code=code, oom_killed=bool(kills or self._oom_told), kill_reason=reason
             )
         )
         trace.mark("row: exited")
         events = self._services.events
-        if reason == "oom":
+        if kills > self._oom_told:
             events.container(container, "oom")
         events.container(container, "die", exitCode=str(code), execDuration=str(int(ran_s)))
         run.tell_end()
@@ -156,10 +180,10 @@ class Watch:
         trace.mark("cleaned up")
         return reason
 
-    def _kill_reason(self, code: int) -> KillReason:
+    def _kill_reason(self, code: int, oom_kills: int) -> KillReason:
         if code != 137:
             return ""
-        if cgroup_of(self._container).oom_kills():
+        if oom_kills:
             return "oom"
         timed_out = notes.has_timed_out(self._services.paths, self._container.id)
         return "stop timeout" if timed_out else ""

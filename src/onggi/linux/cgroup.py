@@ -233,6 +233,14 @@ class Cgroup:
         """How many processes the kernel killed here for lack of memory; 0 when it cannot say."""
         return self._group.oom_kills()
 
+    def watch_oom(self) -> int:
+        """A descriptor that becomes readable when memory has run out here, also for a moment when
+        it has not; reading takes the news away. -1 where the host does not tell."""
+        try:
+            return self._group.watch_oom()
+        except OSError:
+            return -1
+
     def freeze(self) -> None:
         self._group.freeze()
 

@@ -172,6 +172,23 @@ class Group:
         directory = self._directories.get("memory", "")
         return read_keyed(f"{directory}/memory.oom_control", "oom_kill")
 
+    def watch_oom(self) -> int:
+        """Told before the kernel chooses whom to kill: `oom_kills` counts it a moment later."""
+        directory = self._directories.get("memory")
+        if directory is None:
+            return -1
+        told = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            watched = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                write(f"{directory}/cgroup.event_control", f"{told} {watched}")
+            finally:
+                os.close(watched)
+        except OSError:
+            os.close(told)
+            raise
+        return told
+
     def kill(self) -> bool:
         """v1 has no cgroup.kill."""
         return False

@@ -136,6 +136,12 @@ class Group:
     def oom_kills(self) -> int:
         return read_keyed(f"{self._directory}/memory.events", "oom_kill")
 
+    def watch_oom(self) -> int:
+        """Also told of other events of memory."""
+        from . import inotify
+
+        return inotify.watch(f"{self._directory}/memory.events")
+
     def kill(self) -> bool:
         """cgroup.kill, Linux 5.14."""
         try:

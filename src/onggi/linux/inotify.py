@@ -1,4 +1,4 @@
-"""Waiting for a directory to change (inotify(7)), for `logs --follow`."""
+"""Waiting for a directory or file to change (inotify(7)), for `logs --follow`, events and OOM."""
 
 import os
 
@@ -8,7 +8,8 @@ MODIFY, MOVED_FROM, MOVED_TO, CREATE = 0x2, 0x40, 0x80, 0x100
 
 
 def watch(directory: str) -> int:
-    """An fd that becomes readable when a file in `directory` is written, made or renamed."""
+    """An fd that becomes readable when a file in `directory`, or this file itself, is written, made
+    or renamed."""
     fd = syscall("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         mask = MODIFY | MOVED_FROM | MOVED_TO | CREATE

@@ -41,6 +41,8 @@ class Task(NamedTuple):
     close_stdin_with_client: bool = False  # docker's StdinOnce
     kill_with_client: bool = False  # a build step ends when its builder goes
     resized: Callable[[int, int], None] | None = None  # told (rows, columns) of its terminal
+    oom_fd: int = -1  # readable when its control group has run out of memory
+    out_of_memory: Callable[[], None] | None = None  # told then
 
 
 def supervise(
@@ -87,6 +89,7 @@ class _Loop:
         self.input = bytearray()
         self.stdin_fd = task.pty_fd if task.pty_fd >= 0 else task.stdin_fd
         self.terminal_fd = task.pty_fd
+        self.oom_fd = task.oom_fd
         self.stdin_closing = False
         self.sources: dict[int, int] = {}
         for fd, stream in (
@@ -118,6 +121,9 @@ class _Loop:
         for fd in tuple(self.sources):
             self._close_source(fd)
         self._close_stdin()
+        if self.oom_fd >= 0:
+            self._out_of_memory(select.POLLIN)  # of what has just ended
+        self._close_oom_fd()
         if self.terminal_fd >= 0:
             os.close(self.terminal_fd)
             self.terminal_fd = -1
@@ -131,6 +137,8 @@ class _Loop:
             wanted[self.stdin_fd] = wanted.get(self.stdin_fd, 0) | select.POLLOUT
         if self.alive:
             wanted[self.task.pidfd] = select.POLLIN
+            if self.oom_fd >= 0:
+                wanted[self.oom_fd] = select.POLLIN
         if self.server is not None:
             wanted[self.server.fileno()] = select.POLLIN
         if self.log is not None and self.log.waiting() >= 0:
@@ -152,6 +160,8 @@ class _Loop:
             self._write_stdin()
         if fd in self.sources and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
             self._read_source(fd)
+        elif fd == self.oom_fd:
+            self._out_of_memory(events)
         elif fd == self.task.pidfd and self.alive:
             self.alive = False
             self.drain_until = time.monotonic() + DRAIN_S
@@ -161,6 +171,21 @@ class _Loop:
             self.serve(self.clients[fd], events)
         elif self.log is not None and fd == self.log.waiting():
             self.log.flush()
+
+    def _out_of_memory(self, events: int) -> None:
+        try:
+            told = os.read(self.oom_fd, READ_BYTES) if events & select.POLLIN else b""
+        except BlockingIOError:
+            return
+        if not told:
+            self._close_oom_fd()
+        elif self.task.out_of_memory is not None:
+            self.task.out_of_memory()
+
+    def _close_oom_fd(self) -> None:
+        if self.oom_fd >= 0:
+            os.close(self.oom_fd)
+            self.oom_fd = -1
 
     # -- output
 
