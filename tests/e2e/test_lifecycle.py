@@ -1,8 +1,11 @@
 """From create to rm, and what can be asked in between."""
 
+import fcntl
 import json
+import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -338,7 +341,6 @@ def test_the_cli_may_die(onggi: Onggi, busybox: str) -> None:
 
 
 def test_a_killed_monitor_is_noticed(onggi: Onggi, busybox: str) -> None:
-    import os
     import signal
 
     onggi("run", "-d", "--name", "box", busybox, "sleep", "600")
@@ -350,3 +352,26 @@ def test_a_killed_monitor_is_noticed(onggi: Onggi, busybox: str) -> None:
     onggi.until("Exited", "ps", "-a", "--format", "{{.Status}}")
     assert onggi.out("start", "box") == "box"
     assert onggi.out("ps", "--format", "{{.Names}}") == "box"
+
+
+def test_an_end_waits_for_who_has_the_container(onggi: Onggi, busybox: str) -> None:
+    """Else a start behind it could lose to the cleaning what it has just made."""
+    onggi("run", "-d", "--name", "box", busybox, "sleep", "600")
+    full, pid = onggi.out("inspect", "-f", "{{.Id}} {{.State.Pid}}", "box").split()
+    state = ["inspect", "-f", "{{.State.Status}}", "box"]
+    with open(f"{onggi.environment['ONGGI_RUN']}/locks/{full}") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        onggi("kill", "box")
+        inode = f":{os.fstat(lock.fileno()).st_ino} "
+        deadline = time.monotonic() + 60
+        while not any(
+            "->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()
+        ):
+            assert time.monotonic() < deadline, "nobody waits for the lock"
+            time.sleep(0.01)
+        assert not Path("/proc", pid, "exe").exists()
+        assert onggi.out(*state) == "running"
+    onggi.until("exited", *state)
+    onggi("start", "box")
+    assert onggi.out("exec", "box", "ls", "/sys/class/net").split() == ["eth0", "lo"]
+    onggi("stop", "-t", "0", "box")

@@ -56,7 +56,7 @@ class Containers:
         self._networks = networks
         self._volumes = volumes
         self._events = events
-        self._reaper = Reaper(store, self._clean, events)
+        self._reaper = Reaper(store, paths, self._clean, events)
         self._creation = creation
         self._spawner = spawner
 

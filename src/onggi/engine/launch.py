@@ -60,8 +60,9 @@ class Launcher:
         return attachment
 
     def _forget_last_run(self, container: Container) -> None:
-        """What a start that was killed half-way left behind."""
-        if os.path.isdir(self._services.paths.running(container.id)):
+        """What a start that was killed half-way left behind, or a run that a reboot ended."""
+        left = os.path.isdir(self._services.paths.running(container.id))
+        if left or container.state.interrupted:
             cgroup_of(container).kill_all()
             self._services.reaper.clean(container)
 

@@ -50,19 +50,39 @@ class Paths(NamedTuple):
 
     @contextmanager
     def locked(self, container_id: str) -> Iterator[int]:
-        """Start, restart and removal of one container exclude each other. Whoever gets the lock
-        reads the row anew: the container may be gone. A child that keeps the descriptor keeps the
+        """Start, end and removal of one container exclude each other. Whoever gets the lock reads
+        the row anew: the container may be gone. A child that keeps the descriptor keeps the
         lock."""
-        os.makedirs(f"{self.run}/locks", 0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(f"{self.run}/locks/{container_id}", flags, 0o600)
+        fd = self._open_lock(container_id)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield fd
         finally:
-            if not os.path.isdir(self.container(container_id)):
-                self.forget_lock(container_id)  # it went while we waited
-            os.close(fd)
+            self._leave_lock(container_id, fd)
+
+    @contextmanager
+    def lock_if_free(self, container_id: str) -> Iterator[bool]:
+        """The same for who does not wait: whether the lock was free, and is ours in the block."""
+        fd = self._open_lock(container_id)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            self._leave_lock(container_id, fd)
+
+    def _open_lock(self, container_id: str) -> int:
+        os.makedirs(f"{self.run}/locks", 0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(f"{self.run}/locks/{container_id}", flags, 0o600)
+
+    def _leave_lock(self, container_id: str, fd: int) -> None:
+        if not os.path.isdir(self.container(container_id)):
+            self.forget_lock(container_id)  # it went while we waited
+        os.close(fd)
 
     def forget_lock(self, container_id: str) -> None:
         try:

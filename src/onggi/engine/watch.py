@@ -154,8 +154,13 @@ class Watch:
     # -- its end
 
     def _ended(self, run: Run, code: int) -> str:
-        """Record the end and take down what the run made; why it was killed, when we know."""
+        """Record the end and take down what the run made; why it was killed, when we know. With the
+        container's lock: who sees the end in the row can start it only when all is gone."""
         trace.mark("command ran")
+        with self._services.paths.locked(self._container.id):
+            return self._end_run(run, code)
+
+    def _end_run(self, run: Run, code: int) -> str:
         ran_s = time.monotonic() - self._began
         container = self._container
         kills = cgroup_of(container).oom_kills()
@@ -264,16 +269,18 @@ class Watch:
     def _give_up(self) -> None:
         """The user stopped the container while it did not run."""
         self._goes_on = False
-        self._record(lambda state: state)
-        self._clean()
+        with self._services.paths.locked(self._container.id):
+            self._record(lambda state: state)
+            self._clean()
 
     def _failed(self, error: OnggiError | OSError) -> None:
         """A run that could not start counts as a failure of the container."""
         code = (error.exit_code if isinstance(error, OnggiError) else None) or FAILED_TO_START
         message = error.message if isinstance(error, OnggiError) else str(error)
-        self._decide(code, 0.0)
-        self._record(lambda state: state._replace(exit_code=code, error=message))
-        self._clean()
+        with self._services.paths.locked(self._container.id):
+            self._decide(code, 0.0)
+            self._record(lambda state: state._replace(exit_code=code, error=message))
+            self._clean()
 
     def _tidy_later(self) -> None:
         """Take the idle network down in a while, in a process of its own: nobody waits for it, and
