@@ -81,7 +81,7 @@ def test_ps_filters(onggi: Onggi, busybox: str) -> None:
     assert names("volume=/data") == {"up"}
     assert names("network=bridge") >= {"up"}
     full = onggi.out("inspect", "-f", "{{.Id}}", "up")
-    assert names(f"id={full[:5]}") == {"up"}
+    assert names(f"id={full[:20]}") == {"up"}
     done = onggi("ps", "--filter", "nonsense=1", code=1)
     assert "invalid filter 'nonsense'" in done.stderr
     assert onggi.out("ps", "-n", "1", "--format", "{{.Names}}") == "new"
