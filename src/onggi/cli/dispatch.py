@@ -166,6 +166,10 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         return show_help(session, path.split())
     except UsageError as error:
         return wrong_usage(session, command, path, error, words)
+    if os.geteuid() != 0 and not command.outside:
+        from .prelude import become_root
+
+        become_root(session)
     try:
         return command.run(session, values, arguments)
     except OnggiError as error:

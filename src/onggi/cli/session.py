@@ -95,8 +95,14 @@ class Session:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
-        self.root = environ.get("ONGGI_ROOT") or DEFAULT_ROOT
-        self.run = environ.get("ONGGI_RUN") or DEFAULT_RUN
+        root, run = DEFAULT_ROOT, DEFAULT_RUN
+        if os.geteuid() != 0:
+            from .prelude import directories
+
+            root, run = directories(environ, os.geteuid())
+        self.root = environ.get("ONGGI_ROOT") or root
+        self.run = environ.get("ONGGI_RUN") or run
+        self.trouble = ""  # what kept us from a better tier
         self.debug = False
         self.out = Output(1)
         self.err = Output(2)
@@ -116,11 +122,13 @@ class Session:
     @property
     def engine_settings(self) -> "Settings":
         from ..engine.settings import Settings
+        from ..engine.tier import current
 
         return Settings(
             docker_config=self.docker_config,
             config_files=("/etc/onggi/config.toml", f"{self.home}/.config/onggi/config.toml"),
             proxies=proxies(self.environ),
+            tier=current()._replace(why=self.trouble),
         )
 
     @property

@@ -1,15 +1,44 @@
-"""Where a container's control groups are: below our own parent, or below --cgroup-parent."""
+"""Where a container's control groups are: below our own parent, or below --cgroup-parent; without
+root below the group that was delegated to us, if one was.
+"""
 
 from ..errors import InvalidInput
-from ..linux.cgroup import Cgroup
+from ..linux.cgroup import Cgroup, Layout
 from ..spec.container import Container
+from .tier import current
+
+
+def usable_layout() -> Layout | None:
+    """The hierarchies that we may make groups in; None is all that the host has."""
+    if current().is_root:
+        return None
+    from ..linux import delegation
+
+    return delegation.layout()
 
 
 def cgroup_of(container: Container) -> Cgroup:
+    if not current().is_root:
+        return _delegated(container)
     parent = container.config.options.host.cgroup_parent.strip("/")
     if not parent:
         return Cgroup(container.id)
     return Cgroup(container.id, parent, keep_parent=True)
+
+
+def _delegated(container: Container) -> Cgroup:
+    """A running one's is where it runs: other commands may have been given another group."""
+    from ..linux import delegation
+
+    if container.state.pid:
+        above, _, name = delegation.own_group(container.state.pid).rpartition("/")
+        if name == container.id:
+            found = delegation.layout(group=above.removesuffix("/onggi"))
+            return Cgroup(container.id, layout=found)
+    found = delegation.layout()
+    if found.v2:
+        delegation.make_room(found.v2)
+    return Cgroup(container.id, layout=found)
 
 
 def check_parent(parent: str) -> None:

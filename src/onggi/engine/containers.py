@@ -20,6 +20,7 @@ from .images import Images
 from .networks import Networks
 from .paths import Paths
 from .reaper import ACTIVE, Reaper
+from .tier import ROOT, Tier
 
 if TYPE_CHECKING:
     from socket import socket
@@ -49,6 +50,7 @@ class Containers:
         events: Events,
         creation: Callable[[], "Creation"],
         spawner: "Spawner | None" = None,
+        tier: Tier = ROOT,
     ) -> None:
         self._store = store
         self._paths = paths
@@ -59,9 +61,14 @@ class Containers:
         self._reaper = Reaper(store, paths, self._clean, events)
         self._creation = creation
         self._spawner = spawner
+        self._tier = tier
 
     @cached_property
     def _wiring(self) -> "Wiring":
+        if not self._tier.is_root:
+            from .userwiring import UserWiring
+
+            return UserWiring(self._store, self._networks, self._paths)
         from .wiring import Wiring
 
         return Wiring(self._store, self._networks, self._paths.run)
@@ -94,6 +101,7 @@ class Containers:
             self.get,
             self._reaper,
             self._events,
+            tier=self._tier,
         )
 
     # -- create, look, remove

@@ -5,7 +5,15 @@ import signal as signals
 import time
 from collections.abc import Callable, Sequence
 
-from ..errors import Conflict, InvalidInput, NotFound, NotModified, OnggiError, Unavailable
+from ..errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    NotModified,
+    OnggiError,
+    Unavailable,
+    Unsupported,
+)
 from ..linux import process, tools
 from ..monitor import attach as monitor_attach
 from ..monitor.attach import Attachment
@@ -165,7 +173,13 @@ class Control:
 
     def pause(self, container: Container) -> None:
         lifecycle.require(container, Event.PAUSE)
-        cgroup_of(container).freeze()
+        cgroup = cgroup_of(container)
+        if not cgroup.paths():
+            raise Unsupported(
+                f"cannot pause container {container.name}: it has no control group",
+                hint="onggi doctor says how to get one",
+            )
+        cgroup.freeze()
         pid = container.state.pid
         state = self._store.containers.change_state(container.id, lambda now: as_paused(now, pid))
         if state.status != "paused":
@@ -296,7 +310,9 @@ def _wait_for_end(container: Container, told: Attachment | None, deadline: float
 
 
 def _ps(container: Container, ps_args: Sequence[str]) -> Table:
-    pids = {str(pid) for pid in cgroup_of(container).pids()}
+    cgroup = cgroup_of(container)
+    found = cgroup.pids() if cgroup.paths() else process.neighbours(container.state.pid)
+    pids = {str(pid) for pid in found}
     output = tools.run(["ps", *(ps_args or ["-ef"])], check=False)
     if output.status:
         said = output.stderr.decode(errors="replace").strip().splitlines()

@@ -62,6 +62,7 @@ class Engine:
             self.events,
             lambda: self.creation,
             spawner,
+            settings.tier,
         )
 
     @cached_property

@@ -20,7 +20,7 @@ from ..spec.codec import encode
 from ..spec.container import Container
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, NamedTuple
-from . import detach, lifecycle, merge, sandbox, specgen
+from . import detach, lifecycle, merge, sandbox, specgen, tier
 from .cgroups import cgroup_of
 from .events import Events
 from .paths import Paths
@@ -168,6 +168,7 @@ class Execs:
             size=(options.rows, options.columns),
             held=held,
             seccomp=sandbox.seccomp_program(container.config, held, self._paths),
+            ids=tier.current().ids,
         )
 
     def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:

@@ -3,7 +3,7 @@
 from ..errors import InvalidInput, NotFound, Unsupported
 from ..linux.cgroup import device_number
 from ..spec.container import HostOptions, Resources
-from . import cgroups, devices, layers
+from . import cgroups, devices, layers, tier, userns
 from .networks import container_of_mode
 
 _NOTHING = Resources()
@@ -23,6 +23,11 @@ def check(host: HostOptions) -> list[str]:
     for text in host.device_cgroup_rules:
         devices.parse_rule(text)
     layers.refuse_missing(host)
+    if userns.is_wanted(host) and not tier.current().is_root:
+        raise Unsupported(
+            f"--userns={host.userns_mode} needs root: an unprivileged user has no ids to spare",
+            hint="every container of yours is in your user namespace already",
+        )
     return check_resources(host.resources)
 
 
@@ -33,7 +38,7 @@ def check_resources(asked: Resources, *, update: bool = False) -> list[str]:
     from ..linux.cgroupfacts import host_facts
     from . import limits
 
-    warnings = limits.verify(asked, host_facts(), update=update)
+    warnings = limits.verify(asked, host_facts(cgroups.usable_layout()), update=update)
     for rates in (
         asked.blkio_weight_devices, asked.read_bps, asked.write_bps, asked.read_iops,
         asked.write_iops,

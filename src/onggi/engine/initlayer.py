@@ -45,7 +45,7 @@ def _ensure(store: Store, paths: Paths, layers: tuple[Digest, ...]) -> LayerMoun
     path = f"{_directory(paths)}/{name}"
     if not os.path.isdir(path):
         _make(store, paths, layers, name)
-    return LayerMount("directory", f"{path}/tree")
+    return LayerMount(store.backend.tree_kind, f"{path}/tree")
 
 
 def _make(store: Store, paths: Paths, layers: tuple[Digest, ...], name: str) -> None:

@@ -13,7 +13,18 @@ import socket
 from ..errors import NotModified, OnggiError
 from ..monitor.attach import INPUT, OUTPUT, Attachment
 from ..spec.container import Container, ContainerConfig
-from . import detach, health, hostcheck, hostfiles, lifecycle, logdriver, removal, restart, specgen
+from . import (
+    detach,
+    health,
+    hostcheck,
+    hostfiles,
+    lifecycle,
+    logdriver,
+    removal,
+    restart,
+    specgen,
+    tier,
+)
 from .cgroups import cgroup_of
 from .run import Services
 from .watch import FAILED_TO_START, Watch, policy_of
@@ -93,4 +104,4 @@ def check(config: ContainerConfig) -> list[str]:
         from . import foreign
 
         foreign.check(config)
-    return hostcheck.check(host)
+    return [*hostcheck.check(host), *tier.warnings(config.process.user)]

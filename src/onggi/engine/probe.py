@@ -97,6 +97,7 @@ class Checks:
             size=(0, 0),
             held=held,
             seccomp=sandbox.seccomp_program(config, held, self._services.paths),
+            ids=self._services.tier.ids,
         )
         return plan._replace(reap=True)
 

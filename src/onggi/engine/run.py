@@ -17,7 +17,7 @@ from ..linux import capability, process
 from ..linux.cgroup import Cgroup
 from ..monitor import attach as monitor_attach
 from ..monitor.log import Log
-from ..network import bridge, ports
+from ..network import ports
 from ..runtime import init
 from ..runtime.child import Started
 from ..runtime.plan import InitPlan
@@ -46,6 +46,7 @@ from .lending import NOTHING, Lent
 from .networks import container_of_mode
 from .paths import Paths, write_file
 from .reaper import ACTIVE, Reaper
+from .tier import ROOT, Tier
 from .volumes import Volumes
 from .wiring import Connection, Wiring
 
@@ -61,6 +62,7 @@ class Services(NamedTuple):
     reaper: Reaper
     events: Events
     lent: Lent = NOTHING  # to this one run
+    tier: Tier = ROOT
 
 
 class Created(Protocol):
@@ -199,6 +201,8 @@ class Run:
         )
         program = sandbox.seccomp_program(config, held, paths)
         plan = services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
+        if not services.tier.is_root:
+            return userns.limited(plan, services.tier.ids)
         if not userns.is_wanted(config.options.host):
             return plan
         self._id_base = userns.base_of(services.store.id_ranges.take(container.id, userns.SLOTS))
@@ -240,7 +244,7 @@ class Run:
         if self._connection is not None:
             self._services.wiring.attach(self._connection, pid)
         elif self.container.config.options.host.network_mode == "none":
-            bridge.loopback_up(pid)
+            self._services.wiring.loopback_up(pid)
         trace.mark("network interface, or loopback")
 
     def _listen(self) -> socket.socket:

@@ -33,6 +33,7 @@ from .engine import Engine
 from .launch import Launcher
 from .run import Services
 from .settings import Settings
+from .tier import Tier
 
 MAX_FDS = 250
 MAX_MESSAGE = 64 << 20
@@ -165,8 +166,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     config = control.recv(1 << 16)
     if not config:
         return 0
-    root, run, (docker_config, config_files, proxies) = json.loads(config)
-    settings = Settings(docker_config, tuple(config_files), proxies)
+    root, run, (docker_config, config_files, proxies, tier) = json.loads(config)
+    settings = Settings(docker_config, tuple(config_files), proxies, Tier(*tier))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our workers
     for name in PRELOADED:

@@ -24,6 +24,7 @@ from ..spec.mount import MountPoint, RootFilesystem
 from ..spec.network import Protocol
 from ..typed import Any, NamedTuple
 from . import merge, security, userns
+from .tier import EVERY_ID
 
 HOST_FILES = ("resolv.conf", "hostname", "hosts")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
@@ -139,6 +140,7 @@ def exec_plan(
     size: tuple[int, int],
     held: int,
     seccomp: bytes,
+    ids: int = EVERY_ID,
 ) -> JoinPlan:
     """A process beside the container's first one, in the same sandbox."""
     config = container.config
@@ -161,6 +163,7 @@ def exec_plan(
         rows=size[0],
         columns=size[1],
     )
+    process = userns.with_ids(process, ids)
     root = container.state.id_base
     joined = JoinPlan(container.state.pid, container.state.pid_start, process, owner=(root, root))
     return joined._replace(namespaces=(*joined.namespaces, "user")) if root else joined

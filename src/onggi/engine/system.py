@@ -8,6 +8,7 @@ from ..linux.cgroup import Cgroup
 from ..spec.platform import host_platform
 from ..store.store import Store
 from ..typed import Any, NamedTuple
+from .cgroups import usable_layout
 from .containers import Containers
 from .images import Images
 from .imageview import layer_size
@@ -61,7 +62,7 @@ class System:
             "Driver": "overlay2",
             "DriverStatus": [["Layer backend", self._store.layers.backend.kind]],
             "LoggingDriver": "json-file",
-            "CgroupVersion": str(Cgroup("info").version),
+            "CgroupVersion": str(Cgroup("info", layout=usable_layout()).version),
             "KernelVersion": host.release,
             "OperatingSystem": _pretty_name(),
             "OSType": "linux",

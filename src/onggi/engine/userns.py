@@ -6,7 +6,7 @@ commit, diff and volumes see no difference.
 """
 
 from ..errors import InvalidInput, Unsupported
-from ..runtime.plan import IdMap, InitPlan, Namespace, PlanMount
+from ..runtime.plan import IdMap, InitPlan, Namespace, PlanMount, ProcessPlan
 from ..spec.container import HostOptions
 
 SIZE = 65536
@@ -15,6 +15,7 @@ SIZE = 65536
 FIRST = 0x7000_0000
 SLOTS = 4096
 MODES = ("auto", "private")
+TTY = 5
 
 
 def is_wanted(host: HostOptions) -> bool:
@@ -60,6 +61,36 @@ def mapped(plan: InitPlan, base: int) -> InitPlan:
             for path, value in plan.sysctls
         ),
     )
+
+
+def limited(plan: InitPlan, ids: int) -> InitPlan:
+    """The plan for an engine that is itself in a user namespace, with that many ids. The message
+    queues of the host's IPC namespace are not ours to mount."""
+    return plan._replace(
+        nested=True,
+        process=with_ids(plan.process, ids),
+        mounts=tuple(
+            _of_known_group(wanted, ids)
+            for wanted in plan.mounts
+            if wanted.kind != "mqueue" or any(n.kind == "ipc" for n in plan.namespaces)
+        ),
+        sysctls=tuple(
+            (path, f"0 {ids - 1}" if path.endswith("ping_group_range") else value)
+            for path, value in plan.sysctls
+        ),
+    )
+
+
+def with_ids(process: ProcessPlan, ids: int) -> ProcessPlan:
+    return process._replace(one_id=True) if ids == 1 else process
+
+
+def _of_known_group(wanted: PlanMount, ids: int) -> PlanMount:
+    """Terminals belong to the group tty, where there is one."""
+    if wanted.kind != "devpts" or ids > TTY:
+        return wanted
+    kept = tuple(word for word in wanted.options if not word.startswith("gid="))
+    return wanted._replace(options=kept)
 
 
 def _mount(wanted: PlanMount) -> PlanMount:

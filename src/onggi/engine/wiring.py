@@ -112,6 +112,10 @@ class Wiring:
         """Put the container's interface into the network namespace of `pid`."""
         bridge.attach(connection.endpoint, connection.network, pid)
 
+    def loopback_up(self, pid: int) -> None:
+        """All that a container without a network has."""
+        bridge.loopback_up(pid)
+
     def disconnect(self, container_id: str) -> None:
         """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`,
         which its monitor sees to a moment later: removing one costs 50 ms, and the next container

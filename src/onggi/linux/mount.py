@@ -147,7 +147,7 @@ def file_system_type(fd: int) -> int:
 
 def mount_layer(layer: Layer) -> int:
     """A descriptor of one layer's tree: a detached read-only mount, or a directory."""
-    if layer.kind == "directory":
+    if layer.kind in ("directory", "user-directory"):
         return _open_directory(layer.path)
     if layer.kind == "erofs":
         return _mount_erofs(layer.path)
@@ -188,6 +188,8 @@ def mount_overlay(
             return _single(layers[0])
         attributes = RDONLY if read_only else 0
         options = [*([("volatile", None)] if volatile and root.upper else ()), *extra_options]
+        if any(layer.kind == "user-directory" for layer in root.lowers):
+            options.append(("userxattr", None))  # all that a user namespace may set
         try:
             by_fd: list[Option] = [("lowerdir+", fd) for fd in reversed(layers)]  # top first
             for key, path in _upper(root):

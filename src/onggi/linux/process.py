@@ -73,6 +73,22 @@ def _stat(pid: int | str) -> list[bytes]:
         os.close(fd)
 
 
+def neighbours(pid: int) -> list[int]:
+    """The processes in the pid namespace of that one, itself included; [] when it is gone."""
+    try:
+        wanted = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return []
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == wanted:
+                found.append(int(name))
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+    return found
+
+
 def open_root(pid: int, start: int) -> int | None:
     """The root directory as that very process sees it (O_PATH); None when it has ended."""
     pidfd = open_process(pid, start)

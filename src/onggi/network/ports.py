@@ -81,9 +81,14 @@ def _host_address(binding: PortBinding) -> str:
 
 
 def _drop_everything(socket: _socket.socket) -> None:
-    """A classic BPF program of one instruction: return 0, keep nothing of the packet."""
+    """A classic BPF program of one instruction: return 0, keep nothing of the packet. Some kernels
+    let only root attach one, who alone holds these sockets for long."""
     program = libc.buffer(pack("=HBBI", _BPF_RETURN, 0, 0, 0))
-    socket.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, pack("@HP", 1, libc.address(program)))
+    description = pack("@HP", 1, libc.address(program))
+    try:
+        socket.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, description)
+    except PermissionError:
+        pass
 
 
 def _bind_error(binding: PortBinding, address: str, name: str, error: OSError) -> OnggiError:

@@ -16,7 +16,7 @@ import signal
 import termios
 
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, landlock, process, rlimit, safefs, seccomp, springboard
+from ..linux import capability, landlock, noids, process, rlimit, safefs, seccomp, springboard
 from ..linux.libc import syscall
 from ..typed import NoReturn
 from . import command, handshake, identity
@@ -41,6 +41,8 @@ class Ready:
         """Session, terminal, descriptors, filter, execve."""
         attach(self.ends, self.plan.preserve_fds)
         spring = open_springboard(self.plan, end)
+        if self.plan.one_id:
+            noids.load()
         if self.plan.landlock is not None:
             landlock.restrict(self.plan.landlock.scopes, self.writable)
         if self.plan.listener is None:
@@ -120,6 +122,8 @@ def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
     if plan.scheduling is not None:
         schedule(plan.scheduling)
     who = look_up(plan, root_fd)
+    if plan.one_id:
+        who = identity.Identity(0, 0, (), who.home)
     env = environment(plan, who.home)
     writable = None
     if plan.landlock is not None and plan.landlock.writable is not None:
@@ -204,7 +208,8 @@ def take_credentials(plan: ProcessPlan, who: identity.Identity) -> None:
     process.set_keep_capabilities(True)
     os.setresuid(who.uid, who.uid, who.uid)
     process.set_keep_capabilities(False)
-    filter_needs = capability.SYS_ADMIN & present if plan.seccomp_program or plan.landlock else 0
+    filters = bool(plan.seccomp_program or plan.landlock or plan.one_id)
+    filter_needs = capability.SYS_ADMIN & present if filters else 0
     permitted = wanted.permitted & present
     ambient = wanted.ambient & permitted & wanted.inheritable
     # Looking for the command must not use rights that the command will not have.
@@ -220,7 +225,7 @@ def set_groups(who: identity.Identity) -> None:
     try:
         os.setgroups(who.groups)
     except PermissionError:
-        if set(who.groups) != {who.gid}:
+        if not {*who.groups} <= {who.gid}:
             raise
 
 

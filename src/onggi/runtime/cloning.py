@@ -4,8 +4,9 @@ New namespaces are made by the clone itself. An existing one is joined by the ch
 may; the parent goes there and comes back for what only counts for children (pid, time) and, when
 the child starts in a user namespace, for all that such a child may no longer join.
 
-A user namespace that exists already has no way back. A go-between joins it and clones the child
-into all the rest, as its own sibling and so as ours, tells us the number and ends:
+A user namespace that exists already has no way back, and from inside of one no namespace that is
+the host's. A go-between joins it and clones the child into all the rest, as its own sibling and so
+as ours, tells us the number and ends:
 
     parent ──clone──> go-between ──setns(user), clone(CLONE_PARENT)──> child
 """
@@ -103,7 +104,7 @@ def clone(plan: InitPlan, cgroup: Cgroup | None, joined: Joined) -> tuple[int, i
             flags |= namespace.FLAGS[wanted.kind]
     cgroup_fd = cgroup.open_fd() if cgroup is not None else None
     try:
-        if "user" in joined.fds:
+        if "user" in joined.fds or (plan.nested and "pid" in joined.fds):
             return _clone_through(flags, cgroup_fd, plan, joined)
         return _visiting(plan, joined, lambda: namespace.clone3(flags, cgroup_fd=cgroup_fd))
     finally:
@@ -133,7 +134,10 @@ def in_pid_namespace(fd: int | None, make: Callable[[], tuple[int, int]]) -> tup
         return pid, pidfd
     finally:
         if pid:
-            namespace.setns(own, namespace.CLONE_NEWPID)
+            try:
+                namespace.setns(own, namespace.CLONE_NEWPID)
+            except PermissionError:
+                pass  # root of a user namespace stays; whoever joins has nothing else to start
         os.close(own)
 
 
@@ -202,9 +206,10 @@ def _clone_through(
 def _go_between(flags: int, plan: InitPlan, joined: Joined, report: int) -> tuple[int, int]:
     """Returns in the child only."""
     try:
-        kinds = [kind for kind in joined.fds if kind in _BEFORE_USER]
-        _go_there(plan, joined, kinds)
-        namespace.setns(joined.fds["user"], namespace.CLONE_NEWUSER)
+        visited = _BEFORE_USER if "user" in joined.fds else _BY_PARENT
+        _go_there(plan, joined, [kind for kind in joined.fds if kind in visited])
+        if "user" in joined.fds:
+            namespace.setns(joined.fds["user"], namespace.CLONE_NEWUSER)
         pid, pidfd = namespace.clone3(flags | namespace.CLONE_PARENT)
         if pid == 0:
             os.close(report)

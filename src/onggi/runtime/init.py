@@ -175,6 +175,8 @@ class _Birth:
 
             self._parts = mapped.gather(plan, self.joined.fds.get("user", -1))
             self.streams.owner = cloning.owner(plan.uid_map, plan.gid_map)
+        elif plan.nested:
+            self._parts = rootfs.Parts(binds_nodes=True)
         else:
             self.plan, self._layers = rootfs.mount_from_devices(plan)
         if plan.hooks is not None:

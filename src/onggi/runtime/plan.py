@@ -175,6 +175,7 @@ class ProcessPlan(NamedTuple):
     scheduling: Scheduling | None = None
     listener: Listener | None = None
     seccomp_flags: int = 0
+    one_id: bool = False  # there is no other user than root: it stands in for all
 
 
 class InitPlan(NamedTuple):
@@ -200,6 +201,7 @@ class InitPlan(NamedTuple):
     propagation: int = 0  # of the root mount, an MS_ bit; 0 is private
     propagation_recursive: bool = False
     hooks: InnerHooks | None = None
+    nested: bool = False  # we are root of a user namespace only: no device nodes, no way back
 
 
 class JoinPlan(NamedTuple):

@@ -34,6 +34,7 @@ _PROC_BINDS = frozenset(  # what lxcfs and the like may replace
     for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg",
                  "slabinfo", "net/dev")
 )  # fmt: skip
+_OF_NAMESPACES = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _NO_NODES: dict[str, int] = {}
 
@@ -285,10 +286,10 @@ def _system_mount(site: Site, wanted: PlanMount, options: MountOptions) -> int:
         data = (_source(wanted), *options.data)
         fd = mount.fsmount(wanted.kind, data, options.set_attributes)
     except PermissionError:
-        if wanted.kind != "sysfs" or not site.plan.uid_map:
+        if wanted.kind not in _OF_NAMESPACES or not (site.plan.uid_map or site.parts.binds_nodes):
             raise
-        # The network is not our user namespace's, so neither is its sysfs: show the host's.
-        fd = mount.open_tree("/sys", recursive=True)
+        # The namespace it shows is not our user namespace's: show the host's.
+        fd = mount.open_tree(_OF_NAMESPACES[wanted.kind], recursive=True)
         mount.mount_setattr(fd, set_attributes=options.set_attributes, recursive=True)
         mount.mount_setattr(fd, propagation=mount.MS_PRIVATE, recursive=True)
     if wanted.target == "/dev" and not site.parts.binds_nodes:
@@ -426,7 +427,7 @@ def make_node(
 def _open_nodes(plan: InitPlan, parts: Parts) -> dict[str, int]:
     """In a user namespace: the host's nodes, while its /dev is in sight. Those for /dev only where
     the parent could not make them."""
-    if not plan.uid_map:
+    if not (plan.uid_map or parts.binds_nodes):
         return {}
     found = {}
     for device in (*(DEFAULT_NODES if parts.binds_nodes else ()), *plan.devices):

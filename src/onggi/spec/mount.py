@@ -49,9 +49,9 @@ class MountPoint(NamedTuple):
 
 class LayerMount(NamedTuple):
     """How to get one layer's tree: a mountable EROFS file (directly, or through a loop device),
-    or a directory."""
+    or a directory; a "user-directory" has overlayfs' marks in user.* attributes."""
 
-    kind: Literal["erofs", "erofs-loop", "directory"]
+    kind: Literal["erofs", "erofs-loop", "directory", "user-directory"]
     path: str
 
 

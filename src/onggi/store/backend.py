@@ -6,12 +6,13 @@ through a loop device, or a directory of extracted files.
 
 import os
 
+from ..linux import process
 from ..spec.mount import LayerMount
 from ..typed import Literal, get_args
 from .durable import make_directory, write_all
 from .scratch import Scratch
 
-Kind = Literal["erofs", "erofs-loop", "directory"]
+Kind = Literal["erofs", "erofs-loop", "directory", "user-directory"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -31,7 +32,22 @@ class Backend:
     @property
     def form(self) -> Literal["erofs", "directory"]:
         """What a layer must lie on disk as."""
-        return "directory" if self.kind == "directory" else "erofs"
+        return "directory" if self.kind.endswith("directory") else "erofs"
+
+    @property
+    def tree_kind(self) -> Literal["directory", "user-directory"]:
+        """What a directory of ours is mounted as, beside the layers."""
+        return "user-directory" if self.kind == "user-directory" else "directory"
+
+    def epoch(self) -> str:
+        """What a layer's check is good for: this boot, and for extracted files the ids they were
+        extracted with."""
+        boot_id = process.boot_id()
+        if self.kind != "user-directory":
+            return boot_id
+        from ..linux import userns
+
+        return f"{boot_id} {userns.ids_from_zero(userns.own_map())}"
 
     def _remembered(self) -> Kind | None:
         try:
@@ -42,7 +58,11 @@ class Backend:
         return next((kind for kind in KINDS if kind == text), None)
 
     def _try_all(self) -> Kind:
+        from ..linux import userns
+
         kind: Kind = "directory"
+        if not userns.is_initial(userns.own_map()):
+            kind = "user-directory"  # trusted.* attributes are for the host's root alone
         with self._scratch.directory() as directory:
             path = f"{directory}/trial.erofs"
             _write_trial(path)

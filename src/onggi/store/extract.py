@@ -9,6 +9,7 @@ reads the archive's names again and never syncs.
 import os
 import stat
 
+from . import owners
 from .layerfile import read_exactly, write_all_at
 from .layertree import WHITEOUT, LayerTree, Node
 from .tarindex import BLOCK, CHARACTER, DIRECTORY, FIFO, REGULAR, SYMLINK, Extent
@@ -22,22 +23,26 @@ _PIECE = 1 << 20
 
 
 def extract(
-    tree: LayerTree, tar_fd: int, tar_offset: int, root_fd: int, *, user_xattrs: bool = False
+    tree: LayerTree,
+    tar_fd: int,
+    tar_offset: int,
+    root_fd: int,
+    *,
+    in_user_namespace: bool = False,
 ) -> None:
     """Create the tree in the empty directory `root_fd`; file data is at `tar_offset` plus each
-    node's own offset in `tar_fd`. `user_xattrs`: mark opaque directories for a mount with
-    overlayfs' `userxattr` option (no root)."""
-    prefix = "user" if user_xattrs else "trusted"
-    _Extraction(tar_fd, tar_offset, f"{prefix}.overlay.opaque", root_fd).directory(
-        root_fd, tree.root, ()
-    )
+    node's own offset in `tar_fd`. `in_user_namespace`: opaque directories are marked for a mount
+    with overlayfs' `userxattr` option, what only the host's root may make is left out, and owners
+    that are not mapped are noted (owners)."""
+    _Extraction(tar_fd, tar_offset, in_user_namespace, root_fd).directory(root_fd, tree.root, ())
 
 
 class _Extraction:
-    def __init__(self, tar_fd: int, tar_offset: int, opaque: str, root_fd: int) -> None:
+    def __init__(self, tar_fd: int, tar_offset: int, limited: bool, root_fd: int) -> None:
         self._tar_fd = tar_fd
         self._tar_offset = tar_offset
-        self._opaque = opaque
+        self._limited = limited
+        self._opaque = f"{'user' if limited else 'trusted'}.overlay.opaque"
         self._root_fd = root_fd
         self._first_names: dict[Node, tuple[bytes, ...]] = {}  # of nodes with several
 
@@ -51,6 +56,8 @@ class _Extraction:
                     self.directory(inner, child, (*path, name))
                 finally:
                     os.close(inner)
+            elif self._limited and child.kind in (CHARACTER, BLOCK):
+                continue  # a device node
             elif child.shared and child in self._first_names:
                 self._link(self._first_names[child], fd, name)
             else:
@@ -59,14 +66,14 @@ class _Extraction:
                     self._first_names[child] = (*path, name)
         if node.opaque:
             os.setxattr(fd, self._opaque, b"y")
-        _finish(fd, node)
+        self._finish(fd, node)
 
     def _create(self, fd: int, name: bytes, node: Node) -> None:
         if node.kind == REGULAR:
             file = os.open(name, _FILE, 0o600, dir_fd=fd)
             try:
                 self._fill(file, node)
-                _finish(file, node)
+                self._finish(file, node)
             finally:
                 os.close(file)
             return
@@ -75,7 +82,7 @@ class _Extraction:
         else:
             os.mknod(name, _TYPES[node.kind] | node.mode, os.makedev(*node.device), dir_fd=fd)
         if node.uid or node.gid:
-            os.chown(name, node.uid, node.gid, dir_fd=fd, follow_symlinks=False)
+            owners.give_name(name, node.uid, node.gid, fd)
         if node.kind not in (SYMLINK, WHITEOUT):  # mknod obeyed the umask
             os.chmod(name, node.mode, dir_fd=fd)
         os.utime(name, ns=(node.mtime_ns, node.mtime_ns), dir_fd=fd, follow_symlinks=False)
@@ -112,13 +119,16 @@ class _Extraction:
             for each in opened:
                 os.close(each)
 
-
-def _finish(fd: int, node: Node) -> None:
-    """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
-    if node.kind not in (REGULAR, DIRECTORY):
-        raise ValueError(f"a {node.kind!r} has no descriptor to finish")
-    os.fchown(fd, node.uid, node.gid)
-    os.fchmod(fd, node.mode)
-    for name, value in node.xattrs:
-        os.setxattr(fd, name, value)
-    os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))
+    def _finish(self, fd: int, node: Node) -> None:
+        """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
+        if node.kind not in (REGULAR, DIRECTORY):
+            raise ValueError(f"a {node.kind!r} has no descriptor to finish")
+        owners.give(fd, node.uid, node.gid, node.mode)
+        os.fchmod(fd, node.mode)
+        for name, value in node.xattrs:
+            try:
+                os.setxattr(fd, name, value)
+            except PermissionError:
+                if not self._limited:
+                    raise
+        os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))

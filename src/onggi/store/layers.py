@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from ..errors import CorruptData, NotFound
-from ..linux import process
 from ..spec.digest import Digest, chain_id
 from ..spec.image import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..spec.mount import LayerMount
@@ -161,7 +160,7 @@ class Layers:
         then forgotten, so that a pull repairs it.
         """
         rows = self._rows.load(diff_ids)
-        boot_id = process.boot_id()
+        boot_id = self.backend.epoch()
         form, kind = self.backend.form, self.backend.kind
         stack: list[LayerMount] = []
         for position, diff_id in enumerate(diff_ids):
@@ -190,7 +189,7 @@ class Layers:
     def _sound(self, diff_ids: Iterable[Digest]) -> frozenset[Digest]:
         """Those that are there and whole; damaged ones are forgotten."""
         found = set()
-        boot_id = process.boot_id()
+        boot_id = self.backend.epoch()
         for diff_id, row in self._rows.load(diff_ids).items():
             try:
                 self._verified(row, boot_id)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ..errors import CorruptData
-from ..linux import process
 from ..linux.libc import syscall
 from ..spec.digest import Digest
 from ..spec.image import Descriptor
@@ -120,7 +119,7 @@ class Maker:
             contents.tar_size,
             depends=tree is None,
             opaque=tree is not None and tree.root.opaque,
-            verified_boot=process.boot_id(),
+            verified_boot=self._backend.epoch(),
             files=frozenset([("", form)]),
         )
         with self._lock.shared():
@@ -144,7 +143,8 @@ class Maker:
             os.mkdir(f"{scratch}/layer", 0o755)
             fd = os.open(f"{scratch}/layer", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                extract(tree, tar_fd, TAR_OFFSET, fd)
+                user = self._backend.kind == "user-directory"
+                extract(tree, tar_fd, TAR_OFFSET, fd, in_user_namespace=user)
                 syscall("syncfs", fd)
             except OSError as error:
                 raise in_words(error) from error

@@ -11,6 +11,7 @@ import stat
 
 from ..errors import InvalidInput
 from ..linux import safefs
+from . import owners
 from .tarindex import LIMITS, printable
 from .tarwrite import WHITEOUT_PREFIX, LayerWriter, Xattrs
 
@@ -81,10 +82,10 @@ class Packer:
     def root(self, fd: int, path: bytes) -> None:
         """The directory `fd` itself, as the member `path`, without what is in it."""
         status = os.fstat(fd)
-        xattrs, opaque = self._xattrs(fd, path)
+        xattrs, opaque, record = self._xattrs(fd, path)
         self._writer.directory(
-            path, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
-            status.st_mtime_ns, xattrs,
+            path, stat.S_IMODE(status.st_mode), *owners.of(status, record), status.st_mtime_ns,
+            xattrs,
         )  # fmt: skip
         if opaque:
             self._writer.opaque(path)
@@ -126,9 +127,9 @@ class Packer:
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise InvalidInput(f"{printable(path)} is not a regular file (any more)")
-        xattrs, _ = self._xattrs(fd, path)
+        xattrs, _, record = self._xattrs(fd, path)
         self._writer.file(
-            path, status.st_size, stat.S_IMODE(mode), status.st_uid, status.st_gid,
+            path, status.st_size, stat.S_IMODE(mode), *owners.of(status, record),
             status.st_mtime_ns, lambda size: os.read(fd, size), xattrs,
         )  # fmt: skip
 
@@ -148,18 +149,21 @@ class Packer:
             )
         self._writer.device(path, stat.S_ISBLK(mode), number, *owner)
 
-    def _xattrs(self, fd: int, path: bytes) -> tuple[Xattrs, bool]:
-        """What goes into the archive, and whether overlayfs marks the directory opaque."""
+    def _xattrs(self, fd: int, path: bytes) -> tuple[Xattrs, bool, bytes]:
+        """What goes into the archive, whether overlayfs marks the directory opaque, and the record
+        of an owner that has no id here."""
         names = os.listxattr(fd)
         if not names:
-            return (), False
-        kept, opaque = [], False
+            return (), False, b""
+        kept, opaque, record = [], False, b""
         for name in sorted(names):
             if name.startswith(_OVERLAY):
                 mark = name.rpartition(".")[2]
                 if self._overlay and mark in _UNSUPPORTED:
                     raise InvalidInput(f"{printable(path)} has overlayfs' {mark}, unreadable here")
                 opaque = opaque or (mark == "opaque" and os.getxattr(fd, name) == b"y")
+            elif name == owners.RECORD:
+                record = os.getxattr(fd, name)
             elif name == "security.capability" or name.startswith("user."):
                 kept.append((os.fsencode(name), os.getxattr(fd, name)))
-        return tuple(kept), opaque and self._overlay
+        return tuple(kept), opaque and self._overlay, record

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from ..errors import CorruptData, InvalidInput
 from ..linux import safefs
+from . import owners
 from .layerfile import write_all_at
 from .tarindex import (
     BLOCK,
@@ -228,14 +229,14 @@ class _Unpacker:
 
     def _own_name(self, parent: int, name: bytes, entry: TarEntry) -> None:
         uid, gid = self._owner or (entry.uid, entry.gid)
-        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        owners.give_name(name, uid, gid, parent)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
 
     def _describe(self, fd: int, entry: TarEntry) -> None:
         """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
         uid, gid = self._owner or (entry.uid, entry.gid)
-        os.fchown(fd, uid, gid)
+        owners.give(fd, uid, gid, entry.mode)
         os.fchmod(fd, entry.mode)
         for name, value in entry.xattrs:
             try:

@@ -1,0 +1,56 @@
+"""With how much privilege the engine runs. Found by trial, decided once, passed in.
+
+1  root of the host
+2  root of a user namespace with subordinate ids: an unprivileged user's, or a container's
+3  root of a user namespace with one id
+4  nothing of that: proot, which isolates nothing
+
+What follows from a tier is asked of the record, never of the process.
+"""
+
+import os
+from functools import cache
+
+from ..typed import NamedTuple
+
+EVERY_ID = 0xFFFFFFFF
+
+
+class Tier(NamedTuple):
+    """`ids` are what containers can have: 0 to ids-1. `why` is what kept it from a better one."""
+
+    number: int
+    name: str
+    ids: int
+    why: str = ""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether we are the host's own root."""
+        return self.number == 1
+
+
+ROOT = Tier(1, "root", EVERY_ID)
+NOTHING = Tier(4, "no isolation", 1)
+
+
+@cache
+def current() -> Tier:
+    """The tier of this process, which has entered its namespace if it could."""
+    if os.geteuid() != 0:
+        return NOTHING
+    from ..linux import userns
+
+    found = userns.own_map()
+    if userns.is_initial(found):
+        return ROOT
+    ids = userns.ids_from_zero(found)
+    return Tier(2, "subordinate ids", ids) if ids > 1 else Tier(3, "single id", 1)
+
+
+def warnings(user: str) -> list[str]:
+    """What a container's user should be told of the ids there are."""
+    name = user.partition(":")[0]
+    if current().ids > 1 or name in ("", "0", "root"):
+        return []
+    return [f"there is one id only: the command runs as root of the container, not as {name[:64]}"]
