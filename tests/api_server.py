@@ -51,10 +51,11 @@ class Connection(http.client.HTTPConnection):
 
 
 class ApiServer:
-    def __init__(self, path: str, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, path: str, environment: dict[str, str], log: Path, pid: int) -> None:
         self.path = path
         self.url = f"unix://{path}"
         self.log = log
+        self.pid = pid
         self.environment = {**environment, "DOCKER_HOST": self.url, "DOCKER_BUILDKIT": "0"}
 
     def connection(self, timeout_s: float = 60) -> Connection:
@@ -129,7 +130,7 @@ def api_server(
         )
     try:
         _await_socket(process, str(path), log)
-        yield ApiServer(str(path), dict(environment), log)
+        yield ApiServer(str(path), dict(environment), log, process.pid)
         process.terminate()
         assert process.wait(60) == 0, log.read_text()
     finally:
