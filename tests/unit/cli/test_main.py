@@ -87,7 +87,8 @@ def test_known_but_not_there_yet(ask: Ask) -> None:
     assert ask("run", "--use-api-socket", "x") == (
         125,
         "",
-        "onggi: flag --use-api-socket is not supported yet\n",
+        "onggi: flag --use-api-socket is not supported: it is an experiment of docker's; "
+        "-v SOCKET:/var/run/docker.sock gives a container the engine where that is meant\n",
     )
 
 
