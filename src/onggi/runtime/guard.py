@@ -8,7 +8,7 @@ then on the process makes plain system calls until execve.
 import sys
 from collections.abc import Sequence
 
-from ..typed import Any, NoReturn
+from ..typed import Any, NoReturn, compile_no_more
 
 _FORBIDDEN = frozenset(
     (
@@ -34,6 +34,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 def seal() -> None:
     """There is no way back: only for a process that ends in execve or _exit."""
+    compile_no_more()
     sys.path[:] = []
     sys.path_hooks[:] = []
     sys.path_importer_cache.clear()
