@@ -28,35 +28,14 @@ from ..spec.image import (
 from ..spec.jsontext import MAX_BYTES, canonical, loads_strict
 from ..spec.platform import host_platform
 from ..spec.reference import parse_reference
-from ..typed import Literal, NamedTuple, Protocol
+from ..typed import NamedTuple, Protocol
 from . import cacheformat
 from .cacheformat import INLINE_KEY, Entry, Table
 from .ocilayout import Layout
+from .options import CacheSource, CacheTarget
 
 Layers = tuple[Digest, ...]
 MAX_DEPTH = 3
-
-
-class CacheSource(NamedTuple):
-    """--cache-from: a reference, or a directory with the tag or digest in it. `plain`: a name as
-    docker knew it, which may also be an image of the store."""
-
-    kind: Literal["registry", "local"]
-    where: str
-    name: str = "latest"
-    plain: bool = False
-
-
-class CacheTarget(NamedTuple):
-    """--cache-to. `mode` max has every step, min those of the result's own layers."""
-
-    kind: Literal["registry", "local", "inline"]
-    where: str = ""
-    name: str = "latest"
-    mode: Literal["min", "max"] = "min"
-    compression: Literal["", "gzip", "zstd"] = "gzip"
-    image_manifest: bool = True
-    ignore_error: bool = False
 
 
 class Reading(Protocol):
@@ -260,11 +239,11 @@ def _described(blob: Descriptor, diff_id: Digest) -> Mapping[str, object]:
     }
 
 
-def chosen(entries: Sequence[Entry], result: Layers, mode: str) -> list[Entry]:
-    """Those that `mode` exports."""
+def chosen(entries: Sequence[Entry], results: Sequence[Layers], mode: str) -> list[Entry]:
+    """Those that `mode` exports; `results` are the images'."""
     if mode == "max":
         return list(entries)
-    return [entry for entry in entries if entry.layers == result[: len(entry.layers)]]
+    return [e for e in entries if any(e.layers == made[: len(e.layers)] for made in results)]
 
 
 def inline_value(entries: Sequence[Entry], result: Layers) -> str:

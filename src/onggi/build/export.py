@@ -4,11 +4,12 @@ Owns where bytes go; the image itself is made by `service`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput
 from ..spec.digest import Digest
+from ..spec.platform import Platform
 from ..store.pack import Packer
 from ..store.tarwrite import LayerWriter
 from ..store.unpack import extract_into
@@ -46,12 +47,12 @@ def export(
         if output.kind == "local":
             _folder(engine, layers, output.destination)
         elif output.kind == "tar":
-            _to(output.destination, stdout, lambda write: _files(engine, layers, write))
+            to(output.destination, stdout, lambda write: _files(engine, layers, write))
         elif output.destination:
-            _to(output.destination, stdout, lambda write: engine.images.save(names, write))
+            to(output.destination, stdout, lambda write: engine.images.save(names, write))
 
 
-def _to(destination: str, stdout: Write, make: Callable[[Write], None]) -> None:
+def to(destination: str, stdout: Write, make: Callable[[Write], None]) -> None:
     """To stdout, or to a file that appears when it is whole."""
     if destination == STDOUT:
         make(stdout)
@@ -68,16 +69,46 @@ def _to(destination: str, stdout: Write, make: Callable[[Write], None]) -> None:
             os.unlink(temporary)
 
 
+def files_by_platform(
+    engine: Engine,
+    results: Sequence[tuple[Platform, tuple[Digest, ...]]],
+    output: Output,
+    stdout: Write,
+) -> None:
+    """Each platform's files below a folder of its name, as BuildKit writes them."""
+    names = [(str(platform).replace("/", "_"), layers) for platform, layers in results]
+    if output.kind == "local":
+        for name, layers in names:
+            _folder(engine, layers, f"{output.destination}/{name}")
+        return
+
+    def write_all(write: Write) -> None:
+        writer = LayerWriter(write)
+        for name, layers in names:
+            writer.directory(name, 0o755, 0, 0, 0)
+            _add_files(engine, layers, writer, os.fsencode(f"{name}/"))
+        writer.finish()
+
+    to(output.destination, stdout, write_all)
+
+
 def _files(engine: Engine, layers: tuple[Digest, ...], write: Write) -> None:
     writer = LayerWriter(write)
-    with ops.merged(engine, layers, "the result") as root:
-        if root is not None:
-            directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root.fd)
-            try:
-                Packer(writer, overlay=False, devices=True).contents(directory, b"")
-            finally:
-                os.close(directory)
+    _add_files(engine, layers, writer, b"")
     writer.finish()
+
+
+def _add_files(
+    engine: Engine, layers: tuple[Digest, ...], writer: LayerWriter, prefix: bytes
+) -> None:
+    with ops.merged(engine, layers, "the result") as root:
+        if root is None:
+            return
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root.fd)
+        try:
+            Packer(writer, overlay=False, devices=True).contents(directory, prefix)
+        finally:
+            os.close(directory)
 
 
 def _folder(engine: Engine, layers: tuple[Digest, ...], destination: str) -> None:
@@ -90,7 +121,7 @@ def _folder(engine: Engine, layers: tuple[Digest, ...], destination: str) -> Non
     try:
         with engine.store.scratch.directory() as directory:
             path = f"{directory}/files.tar"
-            _to(path, len, lambda write: _files(engine, layers, write))
+            to(path, len, lambda write: _files(engine, layers, write))
             with open(path, "rb") as file:
                 extract_into(top, "/", iter(lambda: file.read(_PIECE), b""))
     finally:

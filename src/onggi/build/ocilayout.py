@@ -5,21 +5,25 @@ against them. A writer's blobs appear whole; the index names them last.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..engine.engine import Engine
 from ..errors import CorruptData, InvalidInput, NotFound
+from ..registry.manifests import write_manifest
 from ..spec.digest import Digest
 from ..spec.image import (
     INDEX_TYPES,
     LAYER_COMPRESSION,
+    OCI_CONFIG,
     OCI_INDEX,
+    OCI_MANIFEST,
     Descriptor,
     Index,
     parse_manifest,
 )
 from ..spec.jsontext import MAX_BYTES, canonical, loads_strict
+from ..typed import NamedTuple
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _PIECE = 256 << 10
@@ -106,7 +110,19 @@ class Layout:
         index = self._index()
         rest = [e for e in index.manifests if _tag(e) != self._name] if index else []
         named = entry._replace(annotations={REF_NAME: self._name} if self._name else {})
-        manifests = [_described(item) for item in (*rest, named)]
+        self._put_index([*rest, named])
+
+    def also(self, digest: Digest, notes: Mapping[str, str]) -> None:
+        """Give the manifest that was written an entry with these annotations, in the place of the
+        one without a name, or as one more."""
+        index = self._index()
+        assert index is not None
+        entry = next(item for item in index.manifests if item.digest == digest)
+        rest = [item for item in index.manifests if item.annotations]
+        self._put_index([*rest, entry._replace(annotations=dict(notes))])
+
+    def _put_index(self, entries: Sequence[Descriptor]) -> None:
+        manifests = [_described(item) for item in entries]
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         self._write(f"{self._path}/index.json", iter([canonical(document)]))
         self._write(f"{self._path}/oci-layout", iter([b'{"imageLayoutVersion":"1.0.0"}']))
@@ -144,6 +160,11 @@ class Layout:
         return f"{self._path}/blobs/{digest.algorithm}/{digest.hex}"
 
 
+class WrittenImage(NamedTuple):
+    digest: Digest
+    manifest: bytes
+
+
 class LayoutWriting:
     """What is put into the directory."""
 
@@ -158,6 +179,17 @@ class LayoutWriting:
             self._layout.put(blob.digest, pieces())
             done[diff_id] = blob
         return done
+
+    def image(
+        self, config: bytes, diff_ids: Sequence[Digest], annotations: Mapping[str, str]
+    ) -> "WrittenImage":
+        """An image; its manifest has no name yet."""
+        blobs = self.layers(diff_ids, "gzip")
+        self.blob(config)
+        head = Descriptor(OCI_CONFIG, Digest.of(config), len(config))
+        layers = [blobs[diff_id] for diff_id in diff_ids]
+        data = write_manifest(OCI_MANIFEST, head, layers, annotations)
+        return WrittenImage(self.manifest(data, OCI_MANIFEST, tagged=False), data)
 
     def blob(self, data: bytes) -> None:
         self._layout.put(Digest.of(data), iter([data]))

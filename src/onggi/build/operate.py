@@ -10,8 +10,10 @@ from contextlib import AbstractContextManager
 
 from ..engine.engine import Engine
 from ..errors import InvalidInput, NotFound
+from ..linux import binfmt
 from ..progress import Message, Report, StepOutput, Warning
 from ..spec.digest import Digest
+from ..spec.platform import parse_platform
 from ..typed import Any, NamedTuple
 from . import explain
 from .cache import Cache, Hit, Layers, content, copy_key
@@ -137,6 +139,7 @@ class Maker:
     def _run(self, operation: RunOp, inputs: list[Result], tell: Tell) -> Digest:
         from . import ops, runmounts
 
+        binfmt.require(parse_platform(operation.platform or "linux").architecture)
         parent, *origins = (made.layers for made in inputs)
         for layers in origins:
             self.pin(layers)

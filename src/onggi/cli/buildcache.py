@@ -2,7 +2,7 @@
 
 import os
 
-from ..build.cacheplaces import CacheSource, CacheTarget
+from ..build.options import CacheSource, CacheTarget
 from ..errors import InvalidInput
 from ..spec.digest import Digest
 from ..spec.reference import parse_reference

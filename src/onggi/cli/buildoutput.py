@@ -5,8 +5,8 @@ import json
 import os
 
 from ..build.export import KINDS, STDOUT, Output
+from ..build.options import BuildResult
 from ..dockerfile.spelling import nearest
-from ..spec.digest import Digest
 from .session import refusal
 
 
@@ -52,13 +52,15 @@ def pushes(given: list[str]) -> bool:
     return any("push=true" in text.split(",") for text in given)
 
 
-def write_metadata(path: str, image_id: Digest, names: tuple[str, ...], manifest: str) -> None:
+def write_metadata(path: str, result: BuildResult) -> None:
     """--metadata-file, with buildx's keys."""
-    document = {"containerimage.config.digest": str(image_id)}
-    if manifest:
-        document["containerimage.digest"] = manifest
-    if names:
-        document["image.name"] = ",".join(names)
+    document = {}
+    if result.manifest != result.image_id:
+        document["containerimage.config.digest"] = str(result.image_id)
+    if result.manifest:
+        document["containerimage.digest"] = result.manifest
+    if result.tags:
+        document["image.name"] = ",".join(result.tags)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2)
         file.write("\n")

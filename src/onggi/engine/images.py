@@ -132,17 +132,19 @@ class Images:
         platform: str = "",
         report: Report = ignore,
         all_tags: bool = False,
+        tagged: bool = True,
     ) -> Image:
-        """Fetch an image and tag it; with `all_tags` every tag, and the last one is returned."""
+        """Fetch an image and tag it (unless `tagged` says that the name is another's); with
+        `all_tags` every tag, and the last one is returned."""
         typed = parse_reference(reference, default_tag="")
         if all_tags:
             return self._pull_all(typed, platform, report)
         if not typed.tag and typed.digest is None:
             report(Message(f"Using default tag: {DEFAULT_TAG}"))
         wanted = parse_reference(reference)
-        return self._pull(
-            wanted if wanted.digest is None else wanted._replace(tag=""), platform, report
-        )
+        if wanted.digest is not None:
+            wanted = wanted._replace(tag="")
+        return self._pull(wanted, platform, report, tagged=tagged)
 
     def _pull_all(self, typed: Reference, platform: str, report: Report) -> Image:
         if typed.tag or typed.digest is not None:
@@ -153,7 +155,9 @@ class Images:
             raise NotFound(f"repository {typed.familiar_name} has no tags")
         return images[-1]
 
-    def _pull(self, reference: Reference, platform: str, report: Report) -> Image:
+    def _pull(
+        self, reference: Reference, platform: str, report: Report, *, tagged: bool = True
+    ) -> Image:
         from .layersink import LayerSink
 
         wanted = parse_platform(platform) if platform else host_platform()
@@ -167,11 +171,12 @@ class Images:
 
         pulled = self._registry(report).pull(reference, wanted, sink, report, resolved=resolved)
         before = self._tagged(reference)
-        digest_name = reference._replace(tag="", digest=pulled.digest)
+        digest = pulled.digest if tagged else Digest.of(pulled.manifest)  # not the index's
+        digest_name = reference._replace(tag="", digest=digest)
         image = self._store.images.add(
             pulled.config,
             pulled.manifest,
-            tags=() if reference.digest else (reference,),
+            tags=(reference,) if tagged and not reference.digest else (),
             repo_digests=(digest_name,),
         )
         sink.remember(pulled.layers)

@@ -2,7 +2,7 @@
 the store. What they mean is the builder's business.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..progress import Report
@@ -71,12 +71,13 @@ class Writing:
         self._remember(done)
         return done
 
-    def image(self, config: bytes, diff_ids: Sequence[Digest]) -> Pushed:
+    def image(
+        self, config: bytes, diff_ids: Sequence[Digest], annotations: Mapping[str, str]
+    ) -> Pushed:
         """An image, under its digest alone."""
         layers = push_layers(self._store, diff_ids)
-        pushed = self._push.run(
-            PushImage(config, None, layers), media_type=OCI_MANIFEST, tagged=False
-        )
+        wanted = PushImage(config, None, layers, annotations)
+        pushed = self._push.run(wanted, media_type=OCI_MANIFEST, tagged=False)
         self._remember(dict(pushed.layers))
         return pushed
 

@@ -1,7 +1,7 @@
 """Choosing a manifest of an index, and writing the manifest of a push. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import CorruptData, NotFound, Unsupported
 from ..spec.image import (
@@ -83,7 +83,12 @@ def candidates(index: Index, wanted: Platform) -> tuple[Descriptor, ...]:
 _ATTESTATION = "unknown/unknown"
 
 
-def write_manifest(media_type: str, config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+def write_manifest(
+    media_type: str,
+    config: Descriptor,
+    layers: Sequence[Descriptor],
+    annotations: Mapping[str, str] = {},
+) -> bytes:
     """A new manifest; docker's is laid out as docker 28 writes it, so that digests agree."""
     docker = media_type == DOCKER_MANIFEST
 
@@ -92,10 +97,12 @@ def write_manifest(media_type: str, config: Descriptor, layers: Sequence[Descrip
             return {"mediaType": item.media_type, "size": item.size_bytes, "digest": item.digest}
         return {"mediaType": item.media_type, "digest": item.digest, "size": item.size_bytes}
 
-    document = {
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": entry(config),
         "layers": [entry(item) for item in layers],
     }
+    if annotations:
+        document["annotations"] = dict(annotations)
     return json.dumps(document, indent=3).encode() if docker else canonical(document)

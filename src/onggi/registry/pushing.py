@@ -3,7 +3,7 @@ the config, then the manifest. Uploads resume where the registry says they stopp
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -46,11 +46,13 @@ class PushLayer(NamedTuple):
 
 
 class PushImage(NamedTuple):
-    """What to push. `manifest` is the one the image came with, None when it was made here."""
+    """What to push. `manifest` is the one the image came with, None when it was made here;
+    `annotations` are for a new one."""
 
     config: bytes
     manifest: bytes | None
     layers: tuple[PushLayer, ...]
+    annotations: Mapping[str, str] = {}
 
 
 class Pushed(NamedTuple):
@@ -114,7 +116,7 @@ class Push:
         config = Descriptor(CONFIG_TYPES[media_type], Digest.of(image.config), len(image.config))
         if not self.exists(config.digest):
             self._upload(config.digest, config.size_bytes, lambda: iter([image.config]))
-        manifest = write_manifest(media_type, config, layers)
+        manifest = write_manifest(media_type, config, layers, image.annotations)
         if image.manifest and isinstance(original, Manifest) and _same(original, config, layers):
             manifest = image.manifest if original.media_type == media_type else manifest
         digest = self.put_manifest(manifest, media_type, tagged=tagged)

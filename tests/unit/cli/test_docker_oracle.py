@@ -169,9 +169,11 @@ OWN_COMMANDS = {
     "serve",
 }
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours
-    "--allow", "--build-context", "--cache-to", "--call", "--check", "--explain", "--load",
+    "--allow", "--annotation", "--attest", "--build-context", "--cache-to", "--call", "--check",
+    "--explain", "--load",
     "--metadata-file",
-    "--no-cache-filter", "--output", "--progress", "--push", "--secret", "--security",
+    "--no-cache-filter", "--output", "--progress", "--provenance", "--push", "--sbom", "--secret",
+    "--security",
     "--security-check", "--ssh", "--volume",
 }  # fmt: skip
 

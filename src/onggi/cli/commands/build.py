@@ -4,24 +4,21 @@ import os
 import sys
 
 from ...build.export import STDOUT
-from ...build.service import BuildOptions, build, check
+from ...build.options import BuildOptions, CacheSource, CacheTarget
+from ...build.service import build, check
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
 from ...progress import ignore
 from ...spec.container import HostOptions, Resources
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
-from ...typed import TYPE_CHECKING
 from ...units import parse_size
-from .. import buildloans, buildoutput, environment, limits, mounts, waterfall
+from .. import buildattest, buildloans, buildoutput, environment, limits, mounts, waterfall
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
 from ..rawjson import RawJson
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
-
-if TYPE_CHECKING:
-    from ...build.cacheplaces import CacheSource, CacheTarget
 
 MAX_DOCKERFILE = 16 << 20
 EXPLAIN_COLUMNS = 120
@@ -65,11 +62,7 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         with open(values.text("iidfile"), "w", encoding="ascii") as stream:
             stream.write(str(result.image_id))
     if values.text("metadata-file"):
-        manifest = ""
-        if options.push:
-            manifest = str(session.engine.images.get(result.tags[0]).manifest_digest or "")
-        path = values.text("metadata-file")
-        buildoutput.write_metadata(path, result.image_id, result.tags, manifest)
+        buildoutput.write_metadata(values.text("metadata-file"), result)
     return 0
 
 
@@ -105,11 +98,12 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         text = stdin_text()
     elif dockerfile and where.startswith("/"):
         dockerfile = os.path.join(working_directory(), dockerfile)
-    if values.given("platform"):
+    for text_ in values.text("platform").split(",") if values.given("platform") else ():
         try:
-            parse_platform(values.text("platform"))
+            parse_platform(text_.strip())
         except InvalidInput as error:
             raise client_side(error) from error
+    said = buildattest.wanted(values.text("sbom"), values.text("provenance"), values.many("attest"))
     return BuildOptions(
         context_dir=where,
         stdin=(lambda size: os.read(0, size)) if where == "-" else None,
@@ -137,6 +131,9 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         ),
         stdout=session.out.write_bytes,
         push=values.on("push") or buildoutput.pushes(values.many("output")),
+        sbom=said.sbom,
+        provenance=said.provenance,
+        annotations=buildattest.annotations(values.many("annotation")),
         cache_from=cache_sources(values),
         cache_to=cache_targets(values),
         no_cache_filter=frozenset(
@@ -148,7 +145,7 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
     )
 
 
-def cache_sources(values: Values) -> "tuple[CacheSource, ...]":
+def cache_sources(values: Values) -> tuple[CacheSource, ...]:
     if not values.given("cache-from"):
         return ()
     from .. import buildcache
@@ -156,7 +153,7 @@ def cache_sources(values: Values) -> "tuple[CacheSource, ...]":
     return buildcache.sources(values.many("cache-from"), working_directory())
 
 
-def cache_targets(values: Values) -> "tuple[CacheTarget, ...]":
+def cache_targets(values: Values) -> tuple[CacheTarget, ...]:
     if not values.given("cache-to"):
         return ()
     from .. import buildcache
@@ -273,6 +270,8 @@ BUILD = Command(
     flags=flag_table(
         """
       --add-host list            Add a custom host-to-IP mapping ("host:ip")
+      --annotation list          Add annotation to the image
+      --attest list              Attestation parameters (format: "type=sbom")
       --allow list               Allow extra privileged entitlement (e.g., "network.host",
                                  "security.insecure")
       --build-arg list           Set build-time variables
@@ -308,11 +307,13 @@ BUILD = Command(
       --platform string          Set platform if server is multi-platform capable
       --progress string          Set type of progress output ("auto", "plain", "tty")
                                  (default "auto")
+      --provenance string        Shorthand for "--attest=type=provenance"
       --pull                     Always attempt to pull a newer version of the image
       --push                     Shorthand for "--output=type=registry,push=true"
   -q, --quiet                    Suppress the build output and print image ID on success
       --rm                       Remove intermediate containers after a successful build (default
                                  true)
+      --sbom string              Shorthand for "--attest=type=sbom"
       --secret list              Secret to expose to the build (format:
                                  "id=mysecret[,src=/local/secret]")
       --shm-size bytes           Size of "/dev/shm"
@@ -323,8 +324,7 @@ BUILD = Command(
       --ulimit ulimit            Ulimit options (default [])
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "annotation:list attest:list builder:string "
-        "compress isolation:string provenance:string sbom:string security-opt:strings squash",
+        "builder:string compress isolation:string security-opt:strings squash",
     ),
     least=1,
     most=1,
