@@ -18,6 +18,7 @@ from ..errors import InvalidInput, OnggiError
 from ..httpd import listen
 from ..httpd.server import Listener, Server
 from ..linux import process
+from ..spec.codec import decode
 from ..typed import NamedTuple
 from . import access, metrics, service, warnings
 
@@ -30,13 +31,11 @@ class Options(NamedTuple):
     tls: tuple[str, str, str] | None = None  # files: authority, certificate, key
     metrics: bool = False
     quiet: bool = False
-    docker_config: str = ""
-    config_files: tuple[str, ...] = ()
-    proxies: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    settings: Settings = Settings()
 
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
-    options = Options(**json.loads(argv[0]))
+    options = decode(Options, json.loads(argv[0]))
     process.set_title("onggi serve")
     process.close_range_cloexec(3)  # systemd's sockets are not for the programs we start
     log = _quiet if options.quiet else _to_stderr
@@ -52,8 +51,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
 
 def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> None:
     """Until SIGTERM or SIGINT. Raises OnggiError when it cannot begin."""
-    settings = Settings(options.docker_config, tuple(options.config_files), options.proxies)
     listeners = _listeners(options, environ)
+    settings = options.settings
     spawner = spawners.launch(options.root, options.run, settings)
     try:
         engine = Engine(

@@ -26,6 +26,7 @@ from importlib import import_module
 
 from ..errors import OnggiError, Unavailable
 from ..linux import process, tools
+from ..spec import codec
 from ..spec.container import Container
 from ..typed import Any
 from . import detach
@@ -33,7 +34,6 @@ from .engine import Engine
 from .launch import Launcher
 from .run import Services
 from .settings import Settings
-from .tier import Tier
 
 MAX_FDS = 250
 MAX_MESSAGE = 64 << 20
@@ -135,7 +135,8 @@ def launch(root: str, run: str, settings: Settings) -> Spawner:
         raise Unavailable(f"cannot start {argv[0]}: {error.strerror}") from error
     spawner = Spawner(mine, os.pidfd_open(pid), pid)
     try:
-        mine.send(json.dumps([root, run, settings]).encode())  # no argument: proxies hold passwords
+        told = json.dumps([root, run, codec.encode(settings)])
+        mine.send(told.encode())  # no argument: proxies hold passwords
         spawner.call("engine.spawned:ready", {})
     except (OnggiError, OSError) as error:
         spawner.close()
@@ -166,8 +167,8 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     config = control.recv(1 << 16)
     if not config:
         return 0
-    root, run, (docker_config, config_files, proxies, tier) = json.loads(config)
-    settings = Settings(docker_config, tuple(config_files), proxies, Tier(*tier))
+    root, run, told = json.loads(config)
+    settings = codec.decode(Settings, told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our workers
     for name in PRELOADED:

@@ -6,6 +6,7 @@ import os
 
 from ...engine import autostart, spawner
 from ...linux import tools
+from ...spec.codec import encode
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session, refusal
@@ -36,7 +37,7 @@ def serve(session: Session, values: Values, arguments: list[str]) -> int:
         "tls": tls_files(values, hosts),
         "metrics": values.on("metrics"),
         "quiet": values.on("quiet"),
-        **session.engine_settings._asdict(),
+        "settings": encode(session.engine_settings),
     }
     argv = [*spawner.command("onggi-server"), json.dumps(options)]
     session.out.flush()
