@@ -5,20 +5,22 @@ unit is in the name of whoever keeps it. Values that docker lets through by acci
 parser (NaN, more than 2**63) are refused.
 """
 
-import re
 import time
 
+from .patterns import Pattern
+
 _SIZE_SUFFIX = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)", re.ASCII)
+_DECIMAL = Pattern(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_DIVISOR = Pattern("[1-9][0-9]{0,8}")
+_UNIX_TIME = Pattern(r"[0-9]+(?:\.[0-9]{1,9})?")
+_DURATION_PART = Pattern(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)")
 _NS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6,
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
-_RFC3339 = re.compile(
+_RFC3339 = Pattern(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?)?"
-    r"(Z|[+-]\d\d:\d\d)?",
-    re.ASCII,
+    r"(Z|[+-]\d\d:\d\d)?"
 )
 _INT63 = 1 << 63
 
@@ -47,7 +49,7 @@ def parse_size(text: str) -> int:
 def parse_cpus(text: str) -> int:
     """Billionths of a CPU from "1.5", ".25", "1/2"."""
     number, slash, divisor = text.partition("/")
-    if not _DECIMAL.fullmatch(number) or (slash and not re.fullmatch("[1-9][0-9]{0,8}", divisor)):
+    if not _DECIMAL.fullmatch(number) or (slash and not _DIVISOR.fullmatch(divisor)):
         raise ValueError(f"failed to parse {text} as a rational number")
     whole, _, fraction = number.partition(".")
     scaled: int = int((whole or "0") + fraction) * 10**9
@@ -84,7 +86,7 @@ def parse_duration(text: str) -> int:
 
 def parse_time(text: str, now_ns: int) -> int:
     """Nanoseconds since 1970 from an RFC 3339 time, a Unix time or a duration before now."""
-    if re.fullmatch(r"[0-9]+(?:\.[0-9]{1,9})?", text, re.ASCII):
+    if _UNIX_TIME.fullmatch(text):
         seconds, _, fraction = text.partition(".")
         return int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
     try:

@@ -10,8 +10,9 @@ import onggi
 
 SOURCE = str(Path(onggi.__file__).parents[1])
 HEAVY = {
-    "argparse", "asyncio", "dataclasses", "datetime", "email", "hashlib", "http", "inspect", "isal",
-    "logging", "pathlib", "random", "shutil", "sqlite3", "ssl", "subprocess", "tempfile",
+    "argparse", "asyncio", "dataclasses", "datetime", "email", "enum", "hashlib", "http",
+    "importlib.util", "inspect", "isal", "json", "logging", "pathlib", "random", "re",
+    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
     "threading", "typing", "urllib", "urllib3", "uuid", "zstandard",
 }  # fmt: skip
 PATHS = {

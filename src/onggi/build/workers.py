@@ -10,10 +10,10 @@ memory as it was, a database connection of its own, and dies with the builder.
 import json
 import os
 import select
-import signal
 from collections.abc import Callable
 from types import TracebackType
 
+from .. import signals as signal
 from ..engine import detach
 from ..errors import OnggiError
 from ..linux import process

@@ -1,17 +1,15 @@
 """Device flags of run and create: --device, the block I/O limits, --gpus; docker's checks."""
 
-import re
-
+from ..patterns import Pattern
 from ..spec.container import DeviceMapping, DeviceRate
 from ..units import parse_size
 from .mounts import csv_fields
 from .session import refusal
 
-_RULE = re.compile(r"[acb] (?:[0-9]+|\*):(?:[0-9]+|\*) [rwm]{1,3}", re.ASCII)
-_CDI = re.compile(
+_RULE = Pattern(r"[acb] (?:[0-9]+|\*):(?:[0-9]+|\*) [rwm]{1,3}")
+_CDI = Pattern(
     r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
-    r"=[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?",
-    re.ASCII,
+    r"=[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?"
 )
 _GPU_KEYS = ("driver", "count", "device", "capabilities", "options")
 

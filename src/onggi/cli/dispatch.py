@@ -5,7 +5,6 @@ No traceback is shown unless --debug.
 """
 
 import os
-from importlib import import_module
 
 from .. import __version__, boot, trace
 from ..errors import OnggiError
@@ -151,7 +150,8 @@ def refused_text(path: str) -> str:
 
 def load(path: str) -> Command:
     module, _, name = tree.COMMANDS[path].partition(":")
-    loaded: Any = import_module(f".commands.{module}", __package__)
+    commands: Any = __import__(f"commands.{module}", globals(), level=1)
+    loaded = getattr(commands, module)
     command: Command = getattr(loaded, name)
     return command
 

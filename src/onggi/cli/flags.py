@@ -6,16 +6,14 @@ the flag above on a new line, any other deeper line on the same one. A boolean h
 value; a default other than empty, false or zero stands at the end as "(default x)".
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
+from ..patterns import Pattern
 from ..typed import NamedTuple
 from ..units import parse_cpus, parse_duration, parse_size
 
-_ROW = re.compile(r" {1,6}(?:-(\w), |    )--([\w-]+)(?: ([\w-]+))?(?: {2,}(.*))?")
-_DEFAULT = re.compile(r"\(default \"?(.*?)\"?\)$")
 _MANY = frozenset(("list", "map", "strings", "filter", "mount", "network", "ulimit", "gpu-request"))
-_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9](?:_?[0-9])*)")
+_INTEGER = Pattern(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9](?:_?[0-9])*)")
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
@@ -43,8 +41,8 @@ class Flag(NamedTuple):
 
     @property
     def default(self) -> str:
-        match = _DEFAULT.search(self.text)
-        return match[1] if match else ""
+        _, found, default = self.text.rpartition("(default ")
+        return default[:-1].strip('"') if found and default[-1:] == ")" else ""
 
     @property
     def shown(self) -> str:
@@ -85,11 +83,10 @@ def flag_table(text: str, not_yet: str = "") -> dict[str, Flag]:
     and we do not do yet."""
     rows: list[list[str]] = []
     for line in text.splitlines():
-        match = _ROW.fullmatch(line)
-        if match:
-            rows.append([match[2], match[1] or "", match[3] or "", match[4] or ""])
-        elif rows and line.strip():
-            stripped = line.strip()
+        stripped = line.strip()
+        if stripped[:1] == "-":
+            rows.append(_row(stripped))
+        elif rows and stripped:
             joint = "\n" if stripped[0] == "|" else " "
             rows[-1][3] += joint + stripped.removeprefix("|")
     table = {name: Flag(name, short, kind, help_) for name, short, kind, help_ in rows}
@@ -98,6 +95,16 @@ def flag_table(text: str, not_yet: str = "") -> dict[str, Flag]:
         short, slash, name = names.rpartition("/")
         table[name] = Flag(name, short if slash else "", kind, "", supported=False)
     return table
+
+
+def _row(text: str) -> list[str]:
+    """Name, letter, kind and help of `-e, --env list   Set environment variables`."""
+    letter = ""
+    if text[1] != "-":
+        letter, text = text[1], text[4:]
+    shown, _, help_ = text.partition("  ")
+    name, _, kind = shown.removeprefix("--").partition(" ")
+    return [name, letter, kind, help_.lstrip()]
 
 
 def parse(

@@ -1,8 +1,7 @@
 """Resource and identity flags of run and create: their checks, with docker's words."""
 
-import re
-
 from ..errors import InvalidInput
+from ..patterns import Pattern
 from ..spec.container import Ulimit
 from ..units import parse_size
 from .flags import parse_integer
@@ -16,13 +15,13 @@ _NAMED_SYSCTLS = frozenset(
     "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
     "kernel.shmmni kernel.shm_rmid_forced".split()
 )
-_SYSCTL = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+", re.ASCII)
-_DOMAIN = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9_](?:[a-zA-Z0-9_-]*[a-zA-Z0-9_])?\.?",
-    re.ASCII,
+_SYSCTL = Pattern(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+")
+_DOMAIN = Pattern(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9_](?:[a-zA-Z0-9_-]*[a-zA-Z0-9_])?\.?"
 )
-_HOSTNAME = re.compile(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]{0,62})", re.ASCII)
-_USER_PART = re.compile(r"[a-zA-Z0-9_.][a-zA-Z0-9_.@-]{0,255}\$?", re.ASCII)
+_HOSTNAME = Pattern(r"[a-zA-Z0-9_](?:[a-zA-Z0-9_.-]{0,62})")
+_USER_PART = Pattern(r"[a-zA-Z0-9_.][a-zA-Z0-9_.@-]{0,255}\$?")
+_REAL_TIME = Pattern(r"RT(?:MIN(?:\+[0-9]{1,2})?|MAX(?:-[0-9]{1,2})?)")
 _MAX_ID = 2**31 - 1  # docker's own limit for numeric ids
 
 
@@ -148,13 +147,11 @@ def checked_work_directory(text: str) -> str:
 
 def checked_signal(text: str, flag: str = "signal") -> str:
     """A signal's name or number, as given."""
-    import signal
+    from ..signals import NUMBERS
 
     name = text.upper().removeprefix("SIG")
     if text.isascii() and text.isdigit() and 0 < int(text[:4]) <= 64:
         return text
-    if text and not hasattr(signal.Signals, f"SIG{name}") and not re.fullmatch(
-        r"RT(?:MIN(?:\+[0-9]{1,2})?|MAX(?:-[0-9]{1,2})?)", name, re.ASCII
-    ):  # fmt: skip
+    if text and f"SIG{name}" not in NUMBERS and not _REAL_TIME.fullmatch(name):  # fmt: skip
         raise InvalidInput(f"invalid {flag}: {text}")
     return text

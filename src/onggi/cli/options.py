@@ -5,7 +5,6 @@ engine's knowledge (does the network exist, is the name free) are passed on as t
 """
 
 import os
-import re
 from collections.abc import Callable
 
 from ..engine import bindspec
@@ -295,9 +294,13 @@ def storage_options(texts: list[str]) -> dict[str, str]:
 
 def mac_address(text: str) -> str:
     """Six pairs, or three groups with dots; lower case with colons."""
+    if not text:
+        return ""
+    import re
+
     digits = re.sub("[:.-]", "", text)
     pairs = r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}"
-    if text and not re.fullmatch(rf"{pairs}|(?:[0-9a-fA-F]{{4}}\.){{2}}[0-9a-fA-F]{{4}}", text):
+    if not re.fullmatch(rf"{pairs}|(?:[0-9a-fA-F]{{4}}\.){{2}}[0-9a-fA-F]{{4}}", text):
         raise refusal(f"{text} is not a valid mac address")
     return ":".join(digits[i : i + 2].lower() for i in range(0, len(digits), 2))
 

@@ -284,7 +284,7 @@ class Containers:
     def restart(self, reference: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         container = self.get(reference)
         if container.state.status in ACTIVE:
-            lifecycle.require(container, lifecycle.Event.STOP)
+            lifecycle.require(container, "stop")
             self._control.stop(container, timeout_s, signal, why="restart")
             container = self.get(container.id)
         self._launcher.start(container, client=None)

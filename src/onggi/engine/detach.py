@@ -8,12 +8,11 @@
 A monitor that dies without an answer is an EOF: the command reports it and nothing waits forever.
 """
 
-import json
 import os
-import signal
 from collections.abc import Callable, Container
 
-from .. import errors, trace
+from .. import errors, jsons, trace
+from .. import signals as signal
 from ..errors import OnggiError, Unavailable
 
 Work = Callable[[Callable[..., None]], None]  # given `ready`, which takes one text or none
@@ -162,13 +161,13 @@ def _read_all(fd: int) -> bytes:
 
 
 def _encode(error: OnggiError) -> bytes:
-    return json.dumps([type(error).__name__, error.message, error.hint]).encode()
+    return jsons.dumps([type(error).__name__, error.message, error.hint]).encode()
 
 
 def _error(answer: bytes) -> OnggiError:
     if not answer:
         return OnggiError("the container's monitor died before the container started")
-    return error_of(*json.loads(answer))
+    return error_of(*jsons.loads(answer))
 
 
 def error_of(name: str, message: str, hint: str | None) -> OnggiError:

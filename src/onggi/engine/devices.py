@@ -10,7 +10,6 @@ from ..errors import InvalidInput, NotFound
 from ..linux.cgroup import DeviceRule
 from ..runtime.plan import Device
 from ..spec.container import DeviceMapping, HostOptions
-from . import cdi
 from .specgen import Edits
 
 _NOT_GIVEN = frozenset(("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"))
@@ -28,6 +27,10 @@ def asked(host: HostOptions) -> Edits:
         rules = tuple(DeviceRule(True, n.kind, n.major, n.minor, mapping.access) for n in nodes)
         found += Edits(nodes=nodes, rules=rules)
     found += Edits(rules=tuple(parse_rule(text) for text in host.device_cgroup_rules))
+    if not host.cdi_devices and not host.gpus:
+        return found
+    from . import cdi
+
     names = (*host.cdi_devices, *cdi.gpus(host.gpus))
     return found + cdi.edits(tuple(dict.fromkeys(names)))
 

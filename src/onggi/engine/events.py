@@ -5,11 +5,11 @@ order of the lines is the order of the events, whatever the clock does. `eventlo
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Mapping
 
+from .. import jsons
 from ..spec.container import Container
 
 MAX_BYTES = 1 << 20  # then the log becomes log.1, and the log.1 before it goes
@@ -32,7 +32,7 @@ class Events:
         }
         now = time.time_ns()
         message["time"], message["timeNano"] = now // 1_000_000_000, now
-        line = json.dumps(message, separators=(",", ":"), ensure_ascii=False) + "\n"
+        line = jsons.dumps(message, ascii=False) + "\n"
         try:
             self._append(line.encode("utf-8", "replace"))
         except OSError:

@@ -4,8 +4,8 @@ Same sandbox as the container's first process: its namespaces, cgroup, capabilit
 Nothing of an exec is stored; its exit code reaches whoever is attached.
 """
 
+import _socket as socket  # `socket` itself takes 2 ms to import
 import os
-import socket
 from collections.abc import Callable
 
 from ..errors import InvalidInput
@@ -98,7 +98,7 @@ class Execs:
         if options.working_dir and not options.working_dir.startswith("/"):
             raise InvalidInput(f"the working directory '{options.working_dir}' is not absolute")
         container = self._find(reference)
-        lifecycle.require(container, lifecycle.Event.EXEC)
+        lifecycle.require(container, "exec")
         for entry in options.env:
             merge.environment((), (entry,), "", False)  # refuses what is no variable
         return container

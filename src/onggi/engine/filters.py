@@ -1,6 +1,5 @@
 """`ps --filter`: docker's filters over containers. Pure; AND between keys, OR between values."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import InvalidInput
@@ -100,6 +99,8 @@ def _matching(
     values: Sequence[str], texts_of: Callable[[Container], Sequence[str]]
 ) -> Callable[[Container], bool]:
     """Regular expressions that may begin anywhere, as docker's filters for ids and names are."""
+    import re
+
     try:
         patterns = [re.compile(value) for value in values]
     except re.error as error:

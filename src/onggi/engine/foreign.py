@@ -8,10 +8,10 @@ so streams, terminal and exit code are handled as ever.
 
 import json
 import os
-import signal
 import socket
 from collections.abc import Callable
 
+from .. import signals as signal
 from ..errors import (
     CommandNotExecutable,
     CommandNotFound,

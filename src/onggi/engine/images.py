@@ -18,9 +18,7 @@ from ..spec.reference import Reference, parse_reference
 from ..store.removal import Removed
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, Any, NamedTuple
-from . import imageview
 from .events import Events
-from .imageview import HistoryRow
 from .pruning import Chosen
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from ..registry.protocol import Secret
     from ..registry.pulling import Described, Pulled
     from ..registry.searching import Hit
+    from .imageview import HistoryRow
     from .manifestlists import ManifestLists
     from .repository import Repository
     from .settings import Settings
@@ -63,9 +62,13 @@ class Images:
         return self._store.images.get(reference)
 
     def inspect(self, reference: str) -> dict[str, Any]:
+        from . import imageview
+
         return imageview.inspect(self._store, self.get(reference))
 
-    def history(self, reference: str) -> list[HistoryRow]:
+    def history(self, reference: str) -> "list[HistoryRow]":
+        from . import imageview
+
         return imageview.history(self._store, self.get(reference))
 
     # -- naming
@@ -95,6 +98,8 @@ class Images:
         """Remove the images that no container is of: those without a name, or all."""
         images = self._store.images.list()
         in_use = {container.config.image_id for container in self._store.containers.list()}
+        from . import imageview
+
         sizes = imageview.layer_sizes(self._store, images)
         removed: list[Removed] = []
         for image in images:

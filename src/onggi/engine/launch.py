@@ -7,8 +7,8 @@ command: lock, fork ─> monitor (watch): run directory, network, files, cgroup 
                                 row "exited", network, cgroup and run directory go, --rm
 """
 
+import _socket as socket  # `socket` itself takes 2 ms to import
 import os
-import socket
 
 from ..errors import NotModified, OnggiError
 from ..monitor.attach import INPUT, OUTPUT, Attachment
@@ -42,7 +42,7 @@ class Launcher:
             container = services.find(container.id)
             if container.state.status in ("running", "restarting"):
                 raise NotModified(f"container {container.id} is already running")
-            lifecycle.require(container, lifecycle.Event.START)
+            lifecycle.require(container, "start")
             self._forget_last_run(container)
             services.store.close()
             keep = (lock, *services.lent.fds, *((client.fileno(),) if client is not None else ()))

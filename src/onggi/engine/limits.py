@@ -4,15 +4,14 @@
 `merge` is `update`: what is given replaces, what is not stays.
 """
 
-import re
-
 from ..errors import Conflict, InvalidInput
 from ..linux.cgroupfacts import Facts
+from ..patterns import Pattern
 from ..spec.container import Resources
 from ..typed import Any
 
 MIN_MEMORY = 6 << 20
-_LIST = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*", re.ASCII)
+_LIST = Pattern(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:,[0-9]{1,5}(?:-[0-9]{1,5})?)*")
 _LOST = "or the cgroup is not mounted. "
 
 

@@ -5,17 +5,18 @@ is reached before the container's command runs.
 """
 
 import os
-import re
 from collections.abc import Mapping
 
 from ..errors import InvalidInput, Unavailable, Unsupported
 from ..monitor.log import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Log, LogWriter
+from ..patterns import Pattern
 from ..spec.container import Container, ContainerConfig
 from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import parse_size
 from .paths import Paths
 
 if TYPE_CHECKING:
+    import re
     import socket
     from collections.abc import Callable
 
@@ -37,7 +38,8 @@ KNOWN = {
 }
 _ELSEWHERE = ("awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "splunk")
 _FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
-_TAG_FIELD = re.compile(r"\{\{-?\s*\.([A-Za-z]+)\s*-?\}\}")
+_ADDRESS = Pattern(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]/?#\s]+))(?::([0-9]{1,5}))?/?")
+_TAG_FIELD = Pattern(r"\{\{-?\s*\.([A-Za-z]+)\s*-?\}\}")
 MAX_FILES = 1000
 
 
@@ -185,7 +187,7 @@ def syslog_address(text: str) -> Address:
 
 
 def _host_and_port(rest: str, text: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]/?#\s]+))(?::([0-9]{1,5}))?/?", rest)
+    match = _ADDRESS.fullmatch(rest)
     port = int(match[3] or 514) if match else 0
     if match is None or not 0 < port < 65536:
         raise InvalidInput(f"syslog-address should be in form proto://address, got {text}")
@@ -198,6 +200,8 @@ def _host_and_port(rest: str, text: str) -> tuple[str, int]:
 def _pattern(text: str) -> "re.Pattern[str] | None":
     if not text:
         return None
+    import re
+
     try:
         return re.compile(text)
     except re.error as error:
@@ -230,7 +234,7 @@ def tag(container: Container, text: str) -> str:
         "DaemonName": "onggi",
         "Hostname": os.uname().nodename,
     }
-    return _TAG_FIELD.sub(lambda match: fields[match[1]], text or "{{.ID}}")
+    return _TAG_FIELD.sub(lambda match: str(fields[match[1]]), text or "{{.ID}}")
 
 
 def attributes(config: ContainerConfig) -> dict[str, str]:

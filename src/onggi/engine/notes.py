@@ -5,8 +5,8 @@ signal `WAKE` only ends a back-off early. The directory goes with the last run, 
 """
 
 import os
-import signal
 
+from .. import signals as signal
 from ..linux import process
 from ..spec.container import Container
 from ..typed import Literal

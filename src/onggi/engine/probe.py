@@ -7,9 +7,9 @@ ends with the container, and the monitor ends it before it records the container
 
 import os
 import select
-import signal
 import time
 
+from .. import signals as signal
 from ..errors import NotFound, OnggiError, Unavailable
 from ..linux import capability, process
 from ..linux.cgroup import Cgroup

@@ -14,16 +14,17 @@ Operations are functions of modules named `spawned`, `(engine, arguments, fds, r
 Only JSON crosses (SECURITY 4.6), and errors by class and text.
 """
 
+import _socket
 import json
 import os
 import select
-import signal
 import socket
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
+from .. import signals as signal
 from ..errors import OnggiError, Unavailable
 from ..linux import process, tools
 from ..spec import codec
@@ -151,7 +152,7 @@ class SpawnedLauncher(Launcher):
         super().__init__(services)
         self._spawner = spawner
 
-    def start(self, container: Container, client: socket.socket | None) -> Container:
+    def start(self, container: Container, client: _socket.socket | None) -> Container:
         fds = () if client is None else (client.fileno(),)
         self._spawner.call("engine.spawned:start", {"id": container.id}, fds=fds)
         return container

@@ -8,12 +8,12 @@ A later run that cannot start counts as one that failed. What a user wants meanw
 """
 
 import os
-import signal
 import time
+from _socket import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from socket import socket
 
+from .. import signals as signal
 from .. import trace
 from ..errors import NotFound, OnggiError, Unavailable
 from ..monitor import main as monitor

@@ -5,8 +5,7 @@ know it refuses, naming the rule by its number, because a filter half understood
 rules keep their order: the first that matches decides.
 """
 
-import json
-
+from .. import jsons
 from ..errors import InvalidInput, Unsupported
 from ..typed import Any, NamedTuple
 
@@ -104,7 +103,7 @@ def default_profile() -> Profile:
 def parse_profile(text: str | bytes) -> Profile:
     """Raises InvalidInput saying where, Unsupported for what needs an agent process."""
     try:
-        whole = json.loads(text)
+        whole = jsons.loads(text)
     except ValueError as error:
         raise InvalidInput(f"invalid seccomp profile: {error}") from error
     except RecursionError as error:

@@ -18,9 +18,9 @@ Owns the machine code and the file; knows nothing of containers.
 import errno
 import fcntl
 import os
-import signal
 from struct import pack
 
+from .. import signals as signal
 from . import bpf
 from .libc import MACHINE
 

@@ -8,10 +8,10 @@ Never a shell, never a file found in a directory that a container or the caller'
 import errno
 import os
 import select
-import signal
 import time
 from collections.abc import Mapping, Sequence
 
+from .. import signals as signal
 from ..errors import OnggiError, Unavailable
 from ..typed import NamedTuple, NoReturn
 

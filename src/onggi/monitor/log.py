@@ -5,11 +5,11 @@ One JSON object a line: {"log": text with its newline, "stream": name, "attrs": 
 system and never waits for a reader.
 """
 
-import json
 import time
 from _json import encode_basestring
 from collections.abc import Mapping, Sequence
 
+from .. import jsons
 from ..typed import Protocol
 from .lines import Lines
 from .rotation import RotatedFile
@@ -96,7 +96,7 @@ class LogWriter(FileLog):
     ) -> None:
         super().__init__(RotatedFile(path, max_bytes, max_files, compress=compress))
         self._clock = Clock()
-        text = json.dumps(dict(attributes), separators=(",", ":")) if attributes else ""
+        text = jsons.dumps(dict(attributes)) if attributes else ""
         self._attributes = f',"attrs":{text}' if text else ""
 
     def encode(self, stream: str, records: Sequence[bytes]) -> bytes:

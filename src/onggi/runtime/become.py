@@ -12,9 +12,9 @@ but execve runs under the filter, so a filter may forbid everything that set-up 
 import errno
 import fcntl
 import os
-import signal
 import termios
 
+from .. import signals as signal
 from ..errors import InvalidInput, OnggiError
 from ..linux import capability, landlock, noids, process, rlimit, safefs, seccomp, springboard
 from ..linux.libc import syscall

@@ -2,8 +2,8 @@
 the exit code. Those that only tell are in `reports`."""
 
 import os
-import signal
 
+from .. import signals as signal
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import capability, cgroupextra, process
 from ..spec.container import Resources
@@ -13,20 +13,7 @@ from .arguments import Parsed
 from .lifecycle import number
 from .plan import Capabilities, InitPlan, JoinPlan, ProcessPlan
 from .reader import Reader
-from .reports import (
-    events_container,
-    features_container,
-    list_container,
-    ps_container,
-    spec_container,
-    state_container,
-)
 from .state import Record, States
-
-__all__ = (
-    "events_container", "features_container", "list_container", "ps_container", "spec_container",
-    "state_container",
-)  # fmt: skip
 
 
 def create_container(root: str, parsed: Parsed) -> int:
@@ -147,10 +134,10 @@ def parse_signal(text: str) -> int:
             return int(text)
         raise InvalidInput(f"unknown signal {text!r}")
     name = "SIG" + text.upper().removeprefix("SIG")
-    number = getattr(signal, name, None)
-    if not isinstance(number, signal.Signals):
+    number = signal.NUMBERS.get(name)
+    if number is None:
         raise InvalidInput(f"unknown signal {text!r}")
-    return int(number)
+    return number
 
 
 def _signal(pid: int, pid_start: int, number: int) -> bool:

@@ -6,9 +6,9 @@ Single-threaded: one poll loop over the terminal, the pty, the process and a sig
 import errno
 import os
 import select
-import signal
 import sys
 
+from .. import signals as signal
 from ..linux import process, pty
 from .child import Started
 

@@ -5,11 +5,11 @@ after guard.seal too: nothing is imported, and the program's path is the contain
 reads the state on its standard input. The first that fails is the last that runs.
 """
 
-import json
 import os
-import signal
 from collections.abc import Iterable
 
+from .. import jsons
+from .. import signals as signal
 from ..errors import OnggiError
 from ..linux import process, tools
 from ..typed import Any
@@ -21,7 +21,7 @@ _MAX_MESSAGE = 4096
 
 def run(kind: str, hooks: Iterable[Hook], state: dict[str, Any]) -> None:
     """One after the other. Raises OnggiError naming the hook that failed and what it said."""
-    text = json.dumps(state).encode()
+    text = jsons.dumps(state, compact=False).encode()
     for number, hook in enumerate(hooks):
         try:
             done = tools.run(

@@ -4,12 +4,12 @@ Errors are one line on stderr, and in the file of --log. Exit codes: 1 for an er
 foreground process its own.
 """
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
 
+from .. import jsons
 from ..errors import InvalidInput, OnggiError, Unsupported
 from . import arguments as args
 from .arguments import Parsed
@@ -71,10 +71,21 @@ def _dispatch(top: Parsed) -> int:
         least = 1
     if len(parsed.rest) < least or (len(parsed.rest) > least and "[" not in wanted):
         raise InvalidInput(f"{name} wants: {wanted or 'no arguments'}")
-    from . import commands
+    return command(name)(top.last("root", DEFAULT_ROOT), parsed)
 
-    run: Callable[[str, Parsed], int] = getattr(commands, f"{name}_container")
-    return run(top.last("root", DEFAULT_ROOT), parsed)
+
+def command(name: str) -> Callable[[str, Parsed], int]:
+    """What does it; the commands that only tell something are in a module of their own."""
+    found: Callable[[str, Parsed], int]
+    if name in ("events", "features", "list", "ps", "spec", "state"):
+        from . import reports
+
+        found = getattr(reports, f"{name}_container")
+    else:
+        from . import commands
+
+        found = getattr(commands, f"{name}_container")
+    return found
 
 
 def _fail(argv: list[str], message: str, hint: str | None) -> int:
@@ -95,8 +106,8 @@ def _log(path: str, form: str, message: str) -> None:
     """As runc writes it: engines show the last line of this file."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entry = {"level": "error", "msg": message, "time": now}
-    text = f"time={now} level=error msg={json.dumps(message)}"
-    line = json.dumps(entry) if form == "json" else text
+    text = f"time={now} level=error msg={jsons.dumps(message)}"
+    line = jsons.dumps(entry, compact=False) if form == "json" else text
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.write(fd, (line + "\n").encode())

@@ -2,9 +2,9 @@
 small one above a health check, which kills and reaps what the check leaves."""
 
 import os
-import signal
 from collections.abc import Callable
 
+from .. import signals as signal
 from ..linux import process
 from . import become
 from .become import Ready

@@ -5,17 +5,17 @@ start time, and "created" by the reader that waits at the other end of the start
 """
 
 import errno
-import json
 import os
-import re
 
+from .. import jsons
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process, safefs
 from ..linux.cgroup import Cgroup
+from ..patterns import Pattern
 from ..typed import Any, Literal, NamedTuple
 
 Status = Literal["creating", "created", "running", "paused", "stopped"]
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}", re.ASCII)
+_ID = Pattern(r"[A-Za-z0-9_+.-]{1,255}")
 _RECORD, _GO, _REPORT = "state.json", "start", "outcome"
 
 
@@ -83,14 +83,14 @@ class States:
         directory = self.directory(record.id)
         temporary = os.path.join(directory, _RECORD + ".new")
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(record._asdict(), file)
+            file.write(jsons.dumps(record._asdict(), compact=False))
         os.replace(temporary, os.path.join(directory, _RECORD))
 
     def load(self, container_id: str) -> Record:
         path = os.path.join(self.directory(container_id), _RECORD)
         try:
             with open(path, encoding="utf-8") as file:
-                return Record(**json.load(file))
+                return Record(**jsons.loads(file.read()))
         except FileNotFoundError as error:
             raise NotFound(f"container {container_id!r} does not exist") from error
 
@@ -164,4 +164,4 @@ def as_inner(record: Record, status: Status) -> str:
     """The same for a hook that runs inside, which adds the pid that it sees."""
     state = as_oci(record, status)
     del state["pid"]
-    return json.dumps(state)
+    return jsons.dumps(state, compact=False)

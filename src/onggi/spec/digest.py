@@ -1,6 +1,15 @@
 """Content digests: `sha256:<64 hex>` or `sha512:<128 hex>`, never anything else."""
 
 from ..errors import InvalidInput
+from ..typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import sha256
+else:
+    try:  # what hashlib has where OpenSSL is missing: hashlib itself takes 2 ms to import
+        from _sha2 import sha256
+    except ImportError:  # before Python 3.12
+        from _sha256 import sha256
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")
@@ -34,9 +43,8 @@ class Digest(str):
 
     @classmethod
     def of(cls, data: bytes) -> "Digest":
-        import hashlib  # 2 ms, and starting a container hashes nothing
-
-        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+        """Of a document: for megabytes hashlib is five times as fast."""
+        return cls("sha256:" + sha256(data).hexdigest())
 
 
 def chain_id(diff_ids: tuple[Digest, ...]) -> Digest:

@@ -1,7 +1,6 @@
 """Strict JSON for bytes from outside: what two parsers could read differently is refused."""
 
-import json
-
+from .. import jsons
 from ..errors import CorruptData
 from ..typed import Any
 
@@ -17,10 +16,8 @@ def loads_strict(data: bytes, *, what: str = "JSON document", max_bytes: int = M
     if _too_deep(data):
         raise CorruptData(f"{what} is nested deeper than {MAX_DEPTH} levels")
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates fail here
+        value = jsons.loads(data, pairs=_unique, constant=_no_constant)
+        jsons.dumps(value, ascii=False).encode("utf-8")  # lone surrogates fail here
     except (ValueError, RecursionError) as error:
         raise CorruptData(f"{what} is not valid JSON: {error}") from error
     return value
@@ -28,7 +25,7 @@ def loads_strict(data: bytes, *, what: str = "JSON document", max_bytes: int = M
 
 def canonical(value: Any) -> bytes:
     """Compact UTF-8 JSON in the given key order: the bytes we sign with a digest."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return jsons.dumps(value, ascii=False).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,21 +1,20 @@
 """Image references: names with a tag or digest, docker's grammar (distribution/reference)."""
 
-import re
-
 from ..errors import InvalidInput
+from ..patterns import Pattern
 from ..typed import NamedTuple
 from .digest import Digest
 
 DEFAULT_DOMAIN = "docker.io"
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
-_HOST = re.compile(
+_HOST = Pattern(
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
     r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*(?::[0-9]{1,5})?"
-    r"|\[[a-fA-F0-9:]+\](?::[0-9]{1,5})?",
-    re.ASCII,
+    r"|\[[a-fA-F0-9:]+\](?::[0-9]{1,5})?"
 )
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_LOWER = "abcdefghijklmnopqrstuvwxyz0123456789"
+_COMPONENT = frozenset(_LOWER + "._-")
+_TAG = frozenset(_LOWER + _LOWER.upper() + "._-")
+_BLANK = dict.fromkeys(map(ord, _LOWER), " ")
 
 
 class Reference(NamedTuple):
@@ -65,25 +64,33 @@ def parse_reference(text: str, *, default_tag: str = "latest") -> Reference:
     name, tag = remainder, ""
     if colon > slash:
         name, tag = remainder[:colon], remainder[colon + 1 :]
-        if not _TAG.fullmatch(tag):
+        if not (0 < len(tag) <= 128 and _TAG.issuperset(tag) and tag[0] not in ".-"):
             raise InvalidInput("invalid reference format")
-    if _HEX64.fullmatch(name):
+    if len(name) == 64 and not name.strip("0123456789abcdef"):
         raise InvalidInput(
             f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings"
         )
     domain, path = _split_domain(name)
-    if not path or not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
+    if not path or not all(_is_component(part) for part in path.split("/")):
         if path.lower() != path:
             raise InvalidInput(
                 f"invalid reference format: repository name ({path[:255]}) must be lowercase",
                 hint=f"did you mean {text.lower()}",
             )
         raise InvalidInput("invalid reference format")
-    if not _HOST.fullmatch(domain) or len(path) > 255:
+    if len(path) > 255 or (domain != DEFAULT_DOMAIN and not _HOST.fullmatch(domain)):
         raise InvalidInput("invalid reference format")
     if not tag and digest is None:
         tag = default_tag
     return Reference(domain, path, tag, digest)
+
+
+def _is_component(text: str) -> bool:
+    """Letters and digits, joined by a dot, one or two underscores, or dashes."""
+    if not text or not _COMPONENT.issuperset(text) or text[0] in "._-" or text[-1] in "._-":
+        return False
+    joints = text.translate(_BLANK).split()
+    return all(joint in (".", "_", "__") or not joint.strip("-") for joint in joints)
 
 
 def _split_domain(name: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Rows of the build cache: what a step made of which inputs. Explains misses; decides no keys."""
 
 import builtins
-import json
 
+from .. import jsons
 from ..typed import NamedTuple
 from .db import Connection, Database
 
@@ -44,7 +44,7 @@ class BuildCache:
         wanted = set(record.layers) | ({record.diff_id} - {""})
         present = self._db.row(
             "SELECT count(*) FROM layer WHERE diff_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(wanted)),),
+            (jsons.dumps(sorted(wanted)),),
         )
         return record if present == (len(wanted),) else None
 
@@ -53,7 +53,7 @@ class BuildCache:
         self._db.execute(
             "INSERT OR REPLACE INTO build_cache (key, parent_key, diff_id, config, inputs,"
             " created_ns, last_used_ns, size_bytes, layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*record[:8], json.dumps(record.layers)),
+            (*record[:8], jsons.dumps(record.layers)),
         )
 
     def touch(self, keys: tuple[str, ...], now_ns: int) -> None:
@@ -86,4 +86,4 @@ class BuildCache:
 
 def _record(row: tuple[object, ...]) -> CacheRecord:
     record = CacheRecord(*row)  # type: ignore[arg-type]  # the table is STRICT
-    return record._replace(layers=tuple(json.loads(record.layers)))  # type: ignore[arg-type]
+    return record._replace(layers=tuple(jsons.loads(record.layers)))  # type: ignore[arg-type]

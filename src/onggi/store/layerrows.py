@@ -1,9 +1,9 @@
 """Rows of layers and of the files they lie in. Knows names and states, opens no layer."""
 
-import json
 import os
 from collections.abc import Iterable
 
+from .. import jsons
 from ..linux import process
 from ..spec.digest import Digest
 from ..spec.image import Descriptor
@@ -59,7 +59,7 @@ class LayerRows:
             "SELECT diff_id, tar_bytes, depends, opaque, verified_boot, parent, form"
             " FROM layer JOIN layer_file USING (diff_id)"
             " WHERE diff_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(diff_ids)),),
+            (jsons.dumps(list(diff_ids)),),
         ):
             key = Digest(diff_id)
             files = found[key].files if key in found else frozenset()
@@ -134,7 +134,7 @@ class LayerRows:
             _hold(connection, wanted)
             rows = connection.execute(
                 "SELECT diff_id FROM layer WHERE diff_id IN (SELECT value FROM json_each(?))",
-                (json.dumps(wanted),),
+                (jsons.dumps(wanted),),
             )
             return frozenset(Digest(row[0]) for row in rows)
 

@@ -1,9 +1,9 @@
 """Rows of volumes. Their directories belong to the engine."""
 
 import builtins
-import json
 import time
 
+from .. import jsons
 from ..errors import Conflict, NotFound
 from ..spec.container import ContainerId
 from ..spec.mount import Volume
@@ -25,7 +25,7 @@ class Volumes:
         anonymous: bool = False,
     ) -> Volume:
         """The volume of that name: the existing one as it is, else a new one."""
-        texts = (json.dumps(labels or {}), json.dumps(options or {}))
+        texts = (jsons.dumps(labels or {}), jsons.dumps(options or {}))
         values = (name, int(anonymous), time.time_ns(), *texts)
 
         def work(connection: Connection) -> Volume:
@@ -74,4 +74,4 @@ class Volumes:
 
 
 def _volume(name: str, anonymous: int, created_ns: int, labels: str, options: str) -> Volume:
-    return Volume(name, bool(anonymous), created_ns, json.loads(labels), json.loads(options))
+    return Volume(name, bool(anonymous), created_ns, jsons.loads(labels), jsons.loads(options))

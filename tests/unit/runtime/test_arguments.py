@@ -3,7 +3,7 @@
 import pytest
 
 from onggi.errors import InvalidInput
-from onggi.runtime import commands, lifecycle
+from onggi.runtime import commands, lifecycle, main
 from onggi.runtime.arguments import COMMANDS, GLOBAL, parse, usage
 
 
@@ -30,7 +30,7 @@ def test_unknown_flags(words: list[str]) -> None:
 
 def test_every_command_exists_and_is_explained() -> None:
     for name in COMMANDS:
-        assert callable(getattr(commands, f"{name}_container"))
+        assert callable(main.command(name))
         assert f"  {name}" in usage()
 
 
