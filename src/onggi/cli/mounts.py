@@ -1,16 +1,17 @@
 """`-v`, `--mount` and `--tmpfs`, parsed strictly into mount requests. Looks at no file."""
 
 import os
-import re
 
 from ..engine import bindspec
 from ..errors import InvalidInput
+from ..patterns import Pattern
 from ..spec.mount import MountRequest
 from ..units import parse_size
 from .flags import parse_boolean
 from .session import refusal
 
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
+_VOLUME_NAME = Pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_OCTAL = Pattern("[0-7]{1,4}")
 _KINDS = ("bind", "volume", "tmpfs", "image")
 _RECURSIONS = {
     "enabled": "",
@@ -229,6 +230,6 @@ def _checked_size(value: str) -> str:
 
 
 def _checked_mode(value: str) -> str:
-    if not re.fullmatch("[0-7]{1,4}", value, re.ASCII):
+    if not _OCTAL.fullmatch(value):
         raise ValueError(f"invalid value for tmpfs-mode: {value}")
     return value

@@ -9,10 +9,10 @@ Ends when the container's streams end, or when the user detaches. Never decides 
 
 import os
 import select
-import signal
 from collections.abc import Callable
 from types import FrameType
 
+from .. import signals as signal
 from ..monitor.detachkeys import DetachScanner
 from ..streams import CLOSE_STDIN, RESIZE, STDERR, STDIN, frame
 from ..typed import Protocol
@@ -184,15 +184,13 @@ class _Signals:
 
     def __init__(self) -> None:
         self.fd, self._writer = -1, -1
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[int, object] = {}
 
     def __enter__(self) -> "_Signals":
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in signal.valid_signals():
-            if isinstance(number, signal.Signals) and (
-                number.name not in _NOT_PROXIED or number == signal.SIGWINCH
-            ):
+        for number, name in signal.NAMES.items():
+            if name not in _NOT_PROXIED or number == signal.SIGWINCH:
                 if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                     continue  # nohup
                 try:
@@ -206,7 +204,7 @@ class _Signals:
             data = os.read(self.fd, 4096)
         except BlockingIOError:
             return []
-        return [signal.Signals(number).name for number in data]
+        return [signal.NAMES[number] for number in data]
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

@@ -1,25 +1,24 @@
 """`-v` and `--tmpfs` as docker's daemon reads them, parsed strictly into mount requests. Pure."""
 
-import re
 from posixpath import join, normpath
 
 from ..errors import InvalidInput
+from ..patterns import Pattern
 from ..spec.mount import MountRequest
 
 PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 PATH_STARTS = "/.~"
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
+_VOLUME_NAME = Pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: nothing to do where SELinux is off
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))  # of the Mac; ignored on Linux
 _MODES = (
     frozenset(("ro", "rw")), PROPAGATIONS, _LABELS, _CONSISTENCY, frozenset(("nocopy",)),
     frozenset("U"),
 )  # fmt: skip
-_TMPFS_OPTIONS = re.compile(
+_TMPFS_OPTIONS = Pattern(
     r"(?:size|nr_blocks|nr_inodes)=[0-9]+[kKmMgG%]?|mode=[0-7]{1,4}|(?:uid|gid)=[0-9]{1,10}"
     r"|mpol=[a-z0-9:,=-]+|huge=(?:never|always|within_size|advise)"
-    r"|rw|ro|(?:no)?(?:exec|suid|dev|atime|diratime|relatime)|strictatime|sync|async",
-    re.ASCII,
+    r"|rw|ro|(?:no)?(?:exec|suid|dev|atime|diratime|relatime)|strictatime|sync|async"
 )
 
 

@@ -1,10 +1,10 @@
 """Signals, stopping and waiting, by pidfd only: a number on disk may by now be another's."""
 
 import os
-import signal as signals
 import time
 from collections.abc import Callable, Sequence
 
+from .. import signals
 from ..errors import (
     Conflict,
     InvalidInput,
@@ -22,7 +22,6 @@ from ..store.store import Store
 from . import lifecycle, notes
 from .cgroups import cgroup_of
 from .events import Events
-from .lifecycle import Event
 from .paths import Paths
 from .reaper import ACTIVE
 
@@ -44,9 +43,9 @@ def signal_number(text: str) -> int:
         real_time = _real_time(name)
         if real_time:
             return real_time
-        found = getattr(signals, f"SIG{name}", None)
-        if isinstance(found, signals.Signals):
-            return int(found)
+        found = signals.NUMBERS.get(f"SIG{name}")
+        if found is not None:
+            return found
     raise InvalidInput(f"invalid signal: {text}")
 
 
@@ -86,7 +85,7 @@ class Control:
     def kill(self, container: Container, signal: str) -> None:
         """Send a signal. One that asks for the end also keeps the policy from restarting it."""
         number = signal_number(signal)
-        lifecycle.require(container, Event.KILL)
+        lifecycle.require(container, "kill")
         ending = number in ENDING or number == stop_signal_number(container.config.stop_signal)
         if ending:
             notes.end(self._paths, container, "stop")
@@ -172,7 +171,7 @@ class Control:
     # -- holding it
 
     def pause(self, container: Container) -> None:
-        lifecycle.require(container, Event.PAUSE)
+        lifecycle.require(container, "pause")
         cgroup = cgroup_of(container)
         if not cgroup.paths():
             raise Unsupported(
@@ -187,7 +186,7 @@ class Control:
         self._events.container(container, "pause")
 
     def unpause(self, container: Container) -> None:
-        lifecycle.require(container, Event.UNPAUSE)
+        lifecycle.require(container, "unpause")
         cgroup_of(container).thaw()
         self._store.containers.change_state(
             container.id,
@@ -198,7 +197,7 @@ class Control:
     # -- being with it
 
     def attach(self, container: Container, *, stdin: bool) -> Attachment:
-        lifecycle.require(container, Event.ATTACH)
+        lifecycle.require(container, "attach")
         flags = monitor_attach.OUTPUT | (monitor_attach.INPUT if stdin else 0)
         try:
             attachment = monitor_attach.connect(self._paths.running(container.id), flags)

@@ -1,9 +1,9 @@
 """`ps` and `container ls`."""
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 
+from ... import jsons
 from ...engine import listing
 from ...spec.container import Container
 from ...spec.network import PortBinding
@@ -108,7 +108,7 @@ def command_text(args: Sequence[str], *, trunc: bool) -> str:
     text = listing.command_line(args)
     if trunc and len(text) > COMMAND_WIDTH:
         text = text[: COMMAND_WIDTH - 1] + "…"
-    return json.dumps(text, ensure_ascii=False)
+    return jsons.dumps(text, ascii=False)
 
 
 def size_text(session: Session, container: Container) -> str:
