@@ -114,9 +114,12 @@ def test_the_helper_of_older_kernels_tells_its_error(layers: Path) -> None:
         os.close(layer)
 
 
-def test_a_single_layer_is_read_only(layers: Path) -> None:
-    fd = mount.mount_overlay(RootFilesystem((LayerMount("directory", f"{layers}/one"),), "", ""))
+@pytest.mark.parametrize("kind", ["directory", "erofs", "erofs-loop"])
+def test_a_single_layer_is_read_only(layers: Path, kind: str) -> None:
+    only = root_of(layers, kind, upper=False).lowers[:1]
+    fd = mount.mount_overlay(RootFilesystem(only, "", ""))
     try:
+        assert read(fd, "a") == "one"
         with pytest.raises(OSError, match="Read-only"):
             safefs.make_file_in_root(fd, "/new")
     finally:

@@ -138,7 +138,7 @@ def mount_overlay(
     try:
         opened.extend(_mapped_layer(layer, user_namespace) for layer in root.lowers)
         if len(opened) == 1 and not root.upper:
-            return mount.open_tree("", directory_fd=opened[0])
+            return os.dup(opened[0])  # a mount of our own, mapped and read-only
         options: list[mount.Option] = [("lowerdir+", fd) for fd in reversed(opened)]
         if root.upper:
             options += _mapped_upper(root, user_namespace, opened)

@@ -185,7 +185,7 @@ def mount_overlay(
         opened.extend(map(mount_layer, root.lowers))
         layers = tuple(opened)
         if len(layers) == 1 and not root.upper:
-            return _single(layers[0])
+            return _single(root.lowers[0], layers[0])
         attributes = RDONLY if read_only else 0
         options = [*([("volatile", None)] if volatile and root.upper else ()), *extra_options]
         if any(layer.kind == "user-directory" for layer in root.lowers):
@@ -215,8 +215,11 @@ def _open_directory(path: str) -> int:
     return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _single(layer_fd: int) -> int:
-    """One read-only layer needs no overlay; its descriptor is closed by our caller."""
+def _single(layer: Layer, layer_fd: int) -> int:
+    """One read-only layer needs no overlay; its descriptor is closed by our caller. A mount of our
+    own is it already, and before 6.15 could not be copied: it is attached nowhere."""
+    if layer.kind != "directory":
+        return os.dup(layer_fd)
     copy = open_tree("", directory_fd=layer_fd)
     mount_setattr(copy, set_attributes=RDONLY)
     return copy
