@@ -11,6 +11,7 @@ import pytest
 from .conftest import Onggi
 
 pytestmark = pytest.mark.root
+UNIQUE = os.urandom(8).hex()  # nothing built before has it
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -239,6 +240,17 @@ RUN echo $V > /after
     done = onggi("build", "--build-arg", "UNKNOWN=1", str(folder))
     assert "[UNKNOWN] were not consumed" in done.stdout + done.stderr
     assert "V=1" not in str(config_of(onggi, "args")["Env"])
+
+
+def test_metadata_is_cached_when_it_was_met_before(
+    onggi: Onggi, busybox: str, context: Write
+) -> None:
+    folder = context({"Dockerfile": f"FROM {busybox}\nENV NEW={UNIQUE}\nLABEL a=b\n"})
+    for cached in (0, 2):
+        lines = onggi("build", str(folder)).stdout.splitlines()
+        assert lines.count(" ---> Using cache") == cached
+        assert lines[-2] == f" ---> {lines[-1].split()[-1]}", "the last step makes the image"
+    assert " ---> Using cache" not in onggi("build", "--no-cache", str(folder)).stdout
 
 
 def test_a_failed_run_says_where_and_keeps_the_good_steps(

@@ -23,6 +23,14 @@ def test_containers_by_label_and_age(onggi: Onggi, busybox: str) -> None:
     assert onggi.out("ps", "-a", "--format", "{{.Names}}") == "kept"
 
 
+def test_an_image_prune_collects_what_no_image_has(onggi: Onggi, busybox: str) -> None:
+    stray = onggi.root / "layers" / f"{'0' * 64}.erofs"
+    stray.write_bytes(b"x" * 4096)
+    onggi("image", "prune", "-f")
+    assert not stray.exists()
+    assert onggi.out("run", "--rm", busybox, "echo", "whole") == "whole"
+
+
 def test_volumes_by_label(onggi: Onggi, busybox: str) -> None:
     for name in ("one", "two"):
         onggi("volume", "create", "--label", f"n={name}", name)

@@ -107,6 +107,15 @@ class Cache:
         told = {"operation": operation_fields(operation), "parent": content(parent), **inputs}
         return self._insert(key, parent, diff_id, created_ns, told)
 
+    def meets_again(self, step: Operation, parent: Layers) -> bool:
+        """Whether a step that makes nothing (ENV, CMD) stood on this content before; it has now."""
+        key = operation_digest(step, ("metadata", content(parent)))
+        if self.lookup(key) is not None:
+            return True
+        told = {"metadata": operation_fields(step), "parent": content(parent)}
+        self._insert(key, parent, "", time.time_ns(), told)
+        return False
+
     def _insert(
         self, key: str, parent: Layers, diff_id: str, created_ns: int, told: dict[str, Any]
     ) -> Hit:

@@ -157,6 +157,13 @@ def _layers(solved: Solved) -> tuple[Digest, ...]:
     return solved.solution.results[solved.plan.result].layers
 
 
+def image_id(
+    options: BuildOptions, platform: Platform, made: Plan, results: dict[int, Result]
+) -> Digest:
+    """What the image will be called, when its last step is done."""
+    return Digest.of(_document(options, Solved(platform, made, Solution(results, 0, ()))))
+
+
 def _document(options: BuildOptions, solved: Solved) -> bytes:
     """The image's configuration, with the cache in it when --cache-to says so."""
     config = _configuration(solved, epoch_of(options))

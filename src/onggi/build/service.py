@@ -7,6 +7,7 @@ never runs a process itself: RUN is an ephemeral container of `engine`.
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 
 from ..dockerfile.instructions import read
 from ..engine.engine import Engine
@@ -77,7 +78,10 @@ def _solved(
     for platform, made in plans.items():
         if len(plans) > 1:
             report(Message(f"Building for {platform}"))
-        solver = Solver(made, maker, report, fresh_stages=options.no_cache_filter)
+        image_id = partial(finish.image_id, options, platform, made)
+        solver = Solver(
+            made, maker, report, fresh_stages=options.no_cache_filter, image_id=image_id
+        )
         solved.append(finish.Solved(platform, made, solver.solve()))
     return solved
 

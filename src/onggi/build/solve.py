@@ -10,13 +10,14 @@ content, and every layer is made from its own inputs alone.
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
 from ..dockerfile.problem import placed
 from ..errors import InvalidInput, OnggiError
 from ..progress import Event, Report, StepFinished, StepStarted
+from ..spec.digest import Digest
 from ..typed import NamedTuple
 from .cache import content
 from .explain import StepReport
@@ -37,12 +38,14 @@ class Solution(NamedTuple):
 
 class Lane:
     """The steps of one stage. `held` is what is not told yet, because an earlier stage is still
-    being told; `warm` whether every step so far was found."""
+    being told; `warm` whether every step so far was found, `found` whether one that made something
+    was."""
 
     def __init__(self, numbers: list[int]) -> None:
         self.numbers = deque(numbers)
         self.held: list[Event] = []
         self.warm = True
+        self.found = False
 
 
 class Job(NamedTuple):
@@ -60,8 +63,11 @@ class Solver:
         report: Report,
         *,
         fresh_stages: frozenset[str] = frozenset(),
+        image_id: Callable[[dict[int, Result]], Digest] | None = None,
     ) -> None:
+        """`image_id` names the image when its last step is done."""
         self.plan = plan
+        self.image_id = image_id
         self.maker = maker
         self.report = report
         self.fresh_stages = fresh_stages
@@ -205,17 +211,25 @@ class Solver:
         return StepStarted(number, len(self.plan.steps), step.text, step.stage)
 
     def _finish(self, lane: Lane, number: int, step: Step) -> None:
-        cached = lane.warm and bool(step.created_by)
         if step.makes:
             owned = self.owners[step.vertex] == number
             cached = lane.warm = self.results[step.vertex].cached or not owned
+            lane.found = lane.found or cached
+        else:
+            cached = lane.warm and bool(step.created_by) and self._met_again(lane, step)
         self.cached_steps += cached
         self._note(number, step, cached)
         if number in self.began:
             took_s = time.monotonic() - self.began[number]
-            self.report(StepFinished(number, self.short(step), cached, took_s))
+            self.report(StepFinished(number, self.short(number), cached, took_s))
             return
-        lane.held += [self._started(number), StepFinished(number, self.short(step), cached)]
+        lane.held += [self._started(number), StepFinished(number, self.short(number), cached)]
+
+    def _met_again(self, lane: Lane, step: Step) -> bool:
+        """Whether metadata stood on the same content in an earlier build."""
+        parent = self.results.get(step.vertex)
+        layers = parent.layers if parent is not None else ()
+        return lane.found or self.maker.cache.meets_again(BaseOp((step.config,)), layers)
 
     def _tell_held(self) -> None:
         """In the order of the file, as far as it goes without waiting."""
@@ -229,8 +243,11 @@ class Solver:
         for event in held:
             self.report(event)
 
-    def short(self, step: Step) -> str:
-        """12 characters that name the image so far."""
+    def short(self, number: int) -> str:
+        """12 characters that name the image so far; after the last step its real id."""
+        if number == len(self.plan.steps) and self.image_id is not None:
+            return self.image_id(self.results).short
+        step = self.plan.steps[number - 1]
         result = self.results.get(step.vertex)
         parent = content(result.layers) if result is not None else ""
         return operation_digest(BaseOp((step.config,)), (parent,))[:12]

@@ -113,6 +113,7 @@ class Images:
                 except (Conflict, NotFound):
                     continue  # somebody took or removed it meanwhile
         freed = sum(sizes.get(text, 0) for what, text in removed if what == "Deleted")
+        freed += self._store.collect()  # also of what killed commands left, without an image
         self._events.emit("image", "prune", "", {"reclaimed": str(freed)})
         return Pruned(tuple(removed), freed)
 
