@@ -61,6 +61,10 @@ class Values:
     def given(self, name: str) -> bool:
         return name in self._given
 
+    def all_given(self) -> Mapping[str, list[str]]:
+        """By flag, as they were given."""
+        return self._given
+
     def on(self, name: str) -> bool:
         found = self._given.get(name)
         return found[-1] in _TRUE if found else self._flags[name].default == "true"

@@ -98,6 +98,7 @@ CREATE_TABLE = """
       --oom-kill-disable           Disable OOM Killer
       --oom-score-adj int          Tune host's OOM preferences (-1000 to 1000)
       --pid string                 PID namespace to use
+      --pod string                 Run the container in this pod
       --pids-limit int             Tune container pids limit (set -1 for unlimited)
       --platform string            Set platform if server is multi-platform capable
       --privileged                 Give extended privileges to this container
@@ -281,6 +282,7 @@ def host_options(values: Values) -> HostOptions:
         ),
         runtime=values.text("runtime"),
         isolation=values.text("isolation"),
+        pod=values.text("pod"),
         mac_address=mac_address(values.text("mac-address")),
         address=values.text("ip"),
     )  # fmt: skip

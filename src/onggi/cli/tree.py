@@ -68,6 +68,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
+    "pod": "Manage pods",
     "system": "Manage onggi",
     "volume": "Manage volumes",
 }
@@ -99,6 +100,18 @@ _IN_GROUPS = {
     "manifest rm": "manifest:RM",
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
+    "pod create": "pod:CREATE",
+    "pod exists": "pod:EXISTS",
+    "pod inspect": "pod:INSPECT",
+    "pod kill": "pod:KILL",
+    "pod pause": "pod:PAUSE",
+    "pod prune": "pod:PRUNE",
+    "pod ps": "pod:PS",
+    "pod restart": "pod:RESTART",
+    "pod rm": "pod:RM",
+    "pod start": "pod:START",
+    "pod stop": "pod:STOP",
+    "pod unpause": "pod:UNPAUSE",
     "system df": "df:DF",
     "system events": "events:EVENTS",
     "system info": "system:INFO",
@@ -126,7 +139,7 @@ ALIASES = {
     "container list": "container ls", "container ps": "container ls",
     "container remove": "container rm", "image list": "image ls", "image remove": "image rm",
     "network list": "network ls", "network remove": "network rm", "volume list": "volume ls",
-    "volume remove": "volume rm",
+    "volume remove": "volume rm", "pod ls": "pod ps", "pod list": "pod ps", "pod remove": "pod rm",
 }  # fmt: skip
 
 # Docker 28 has these; a group stands for all its commands.

@@ -194,8 +194,15 @@ class Containers:
         """Delete a container that does not run (with `force`: kill it first), its writable layer
         and logs; with `volumes` its anonymous volumes too. Raises Conflict, NotFound."""
         container = self.get(reference)
+        if container.config.options.purpose == "pod":
+            self._refuse_used(container)
         while not self._removed(container, force, volumes):
             container = self.get(container.id)  # a start had the lock, and was faster
+
+    def _refuse_used(self, pod: Container) -> None:
+        for container in self._store.containers.list():
+            if container.config.options.host.pod == pod.id:
+                raise Conflict(f"container {pod.id} holds a pod that {container.name} is in")
 
     def _removed(self, container: Container, force: bool, volumes: bool) -> bool:
         """False when `force` is to end another run first."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .volumes import Volumes
 
 MAX_NAME_ATTEMPTS = 6
+NO_IMAGE = Digest("sha256:" + "0" * 64)
 
 
 class Creation:
@@ -57,6 +58,10 @@ class Creation:
 
         if options.name:
             merge.check_name(options.name)
+        if options.host.pod:
+            from . import podplan
+
+            options = podplan.member(options, podplan.find(self._find, options.host.pod))
         self._check_modes(options)
         if not options.host.security:
             options = options._replace(host=options.host._replace(security=self._profile()))
@@ -64,6 +69,14 @@ class Creation:
         image = self._image(options, pull, report)
         trace.mark("image found")
         return self._create(options, image)
+
+    def create_pod(self, options: ContainerOptions) -> Container:
+        """What holds a pod's namespaces: of no image, hidden from the lists."""
+        self._check_modes(options)
+        host = options.host
+        options = options._replace(host=host._replace(security=host.security or self._profile()))
+        nothing = ImageConfig(host_platform(), ())
+        return self._create(options, Image(NO_IMAGE, nothing, None, 0, 0, ()))
 
     def create_step(self, options: ContainerOptions, layers: tuple[Digest, ...]) -> Container:
         """For one RUN of a build, on these layers; hidden from the lists."""
@@ -161,5 +174,6 @@ class Creation:
         shares = options.host.uts_mode == "host" or options.host.network_mode == "host"
         if shares and not options.hostname:
             return os.uname().nodename
-        other = container_of_mode(options.host.network_mode)
+        host = options.host
+        other = container_of_mode(host.network_mode) or container_of_mode(host.uts_mode)
         return self._find(other).config.hostname if other else ""

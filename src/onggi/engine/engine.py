@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .creation import Creation
     from .execs import Execs
     from .logs import Logs
+    from .pods import Pods
     from .spawner import Spawner
     from .steps import Steps
     from .system import System
@@ -107,6 +108,12 @@ class Engine:
         from .steps import Steps
 
         return Steps(self.containers, self.creation)
+
+    @cached_property
+    def pods(self) -> "Pods":
+        from .pods import Pods
+
+        return Pods(self.store, self.containers, lambda: self.creation)
 
     @cached_property
     def execs(self) -> "Execs":

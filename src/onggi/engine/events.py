@@ -14,6 +14,7 @@ from ..spec.container import Container
 
 MAX_BYTES = 1 << 20  # then the log becomes log.1, and the log.1 before it goes
 DIRECTORY, LOG, OLD = "events", "log", "log.1"
+_OF_PODS = {"create": "create", "start": "start", "die": "stop", "destroy": "remove"}
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -43,10 +44,20 @@ class Events:
         options = container.config.options
         if options.purpose == "build":
             return
+        if options.purpose == "pod":
+            self._pod(container, action)
+            return
         attributes = {
             **container.config.labels, **more, "image": options.image, "name": container.name
         }  # fmt: skip
         self.emit("container", action, container.id, attributes)
+
+    def _pod(self, container: Container, action: str) -> None:
+        """In podman's words, of what it has words for."""
+        word = _OF_PODS.get(action)
+        if word is not None:
+            attributes = {**container.config.labels, "name": container.name.removeprefix("pod:")}
+            self.emit("pod", word, container.id, attributes)
 
     def image(self, action: str, actor: str, name: str) -> None:
         self.emit("image", action, actor, {"name": name})

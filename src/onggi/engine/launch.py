@@ -38,6 +38,8 @@ class Launcher:
         """Raises NotModified when it runs already, Conflict when it is paused, and what keeps it
         from starting."""
         services = self._services
+        if container.config.options.host.pod:
+            self._start_pod(container.config.options.host.pod)
         with services.paths.locked(container.id) as lock:
             container = services.find(container.id)
             if container.state.status in ("running", "restarting"):
@@ -47,15 +49,30 @@ class Launcher:
             services.store.close()
             keep = (lock, *services.lent.fds, *((client.fileno(),) if client is not None else ()))
             crash_log = f"{services.paths.container(container.id)}/monitor.log"
-            watch = Watch(services, container, client, lock)
+            work = self._work(container, client, lock)
             try:
-                pid, _ = detach.fork_monitor(watch.work, keep=keep, crash_log=crash_log)
+                pid, _ = detach.fork_monitor(work, keep=keep, crash_log=crash_log)
             except OnggiError as error:
                 self._forget_last_run(container)  # a monitor that was killed undid nothing
                 self._record_failure(container, error)
                 raise
             detach.forget(pid)
         return container
+
+    def _work(self, container: Container, client: socket.socket | None, lock: int) -> detach.Work:
+        """What the monitor does; a pod's namespaces need nobody to watch them."""
+        if container.config.options.purpose == "pod":
+            from .podrun import Hold
+
+            return Hold.start(self._services, container)
+        return Watch(self._services, container, client, lock).work
+
+    def _start_pod(self, pod: str) -> None:
+        """The namespaces that the container joins."""
+        try:
+            self.start(self._services.find(pod), client=None)
+        except NotModified:
+            pass  # it holds them already
 
     def start_attached(self, container: Container, *, stdin: bool) -> Attachment:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

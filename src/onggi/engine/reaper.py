@@ -66,6 +66,8 @@ class Reaper:
             found_dead = stored.status in ACTIVE and stored.pid == container.state.pid
             if not found_dead:
                 return stored  # its monitor or another command was faster, or it runs anew
+            if container.config.options.purpose == "pod":  # it has no monitor: all end so
+                return stored._replace(status="exited", pid=0, finished_ns=time.time_ns())
             return stored._replace(
                 status="exited",
                 pid=0,

@@ -20,7 +20,7 @@ from ..monitor.log import Log
 from ..network import ports
 from ..runtime import init
 from ..runtime.child import Started
-from ..runtime.plan import InitPlan
+from ..runtime.plan import BindRoot, InitPlan
 from ..spec.container import Container, ContainerConfig, ContainerState, Health
 from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
@@ -181,12 +181,6 @@ class Run:
     def _plan(self, edits: specgen.Edits, detached: Mapping[str, int]) -> InitPlan:
         services, container = self._services, self.container
         paths, config = services.paths, container.config
-        digests = tuple(Digest(layer) for layer in config.layers)
-        rootfs = RootFilesystem(
-            initlayer.lowers(services.store, paths, digests),
-            paths.upper(container.id),
-            f"{paths.container(container.id)}/work",
-        )
         files = self._joined.get("network", container)
         held = capability.held() & capability.bounding()
         around = specgen.Surroundings(
@@ -200,13 +194,22 @@ class Run:
             detached=detached,
         )
         program = sandbox.seccomp_program(config, held, paths)
-        plan = services.lent.added_to(specgen.init_plan(container, rootfs, around, program))
+        plan = services.lent.added_to(specgen.init_plan(container, self._root(), around, program))
         if not services.tier.is_root:
             return userns.limited(plan, services.tier.ids)
         if not userns.is_wanted(config.options.host):
             return plan
         self._id_base = userns.base_of(services.store.id_ranges.take(container.id, userns.SLOTS))
         return userns.mapped(plan, self._id_base)
+
+    def _root(self) -> RootFilesystem | BindRoot:
+        services, container = self._services, self.container
+        digests = tuple(Digest(layer) for layer in container.config.layers)
+        return RootFilesystem(
+            initlayer.lowers(services.store, services.paths, digests),
+            services.paths.upper(container.id),
+            f"{services.paths.container(container.id)}/work",
+        )
 
     def _connect(self) -> None:
         config = self.container.config

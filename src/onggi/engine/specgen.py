@@ -10,6 +10,7 @@ from ..linux import capability, rlimit
 from ..linux.cgroup import DEFAULT_DEVICES, DeviceRule
 from ..runtime import plan
 from ..runtime.plan import (
+    BindRoot,
     Capabilities,
     Device,
     InitPlan,
@@ -62,10 +63,11 @@ class Surroundings(NamedTuple):
 
 
 def init_plan(
-    container: Container, root: RootFilesystem, around: Surroundings, seccomp: bytes
+    container: Container, root: RootFilesystem | BindRoot, around: Surroundings, seccomp: bytes
 ) -> InitPlan:
     config = container.config
     host = config.options.host
+    has_own_names = not _shares(host, "uts") and "uts" not in around.joined
     masked = plan.masked_paths(around.cpus)
     thermal = masked[len(plan.MASKED_PATHS) :]
     return InitPlan(
@@ -76,8 +78,8 @@ def init_plan(
         masked_paths=security.masks(host, masked, thermal),
         read_only_paths=security.read_only(host, plan.READ_ONLY_PATHS),
         devices=nodes(host, around),
-        hostname="" if _shares(host, "uts") else config.hostname,
-        domainname="" if _shares(host, "uts") else config.options.domainname,
+        hostname=config.hostname if has_own_names else "",
+        domainname=config.options.domainname if has_own_names else "",
         sysctls=sysctls(host, around.ipv6),
         read_only=host.read_only,
         volatile=host.auto_remove or config.options.purpose == "build",

@@ -21,12 +21,11 @@ import os
 from struct import pack
 
 from .. import signals as signal
-from . import bpf
+from . import bpf, elf
 from .libc import MACHINE
 
 _MFD_EXEC = 0x10  # Linux 6.3
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
-_BASE = 0x400000
 _ALLOW, _LOG = 0x7FFF0000, 0x7FFC0000
 _FAILED = 0xFF  # the last byte of a small negative number
 
@@ -36,7 +35,7 @@ def make(report: int) -> int:
     memory files forbidden, a limit on the size of files."""
     if MACHINE not in _CODE:
         raise OSError(errno.ENOSYS, f"no springboard for {MACHINE}")
-    image = _elf(_CODE[MACHINE][1](report))
+    image = elf.program(MACHINE, _CODE[MACHINE][1](report))
     try:
         fd = os.memfd_create("onggi", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
     except OSError as error:
@@ -75,18 +74,6 @@ def failure(message: bytes) -> tuple[OSError, str] | None:
         return None
     number = -int.from_bytes(message[:8], "little", signed=True)
     return OSError(number, os.strerror(number)), os.fsdecode(message[8:].rstrip(b"\0"))
-
-
-def _elf(code: bytes) -> bytes:
-    """A static program of one read-only segment, with a stack that is not executable."""
-    headers = 64 + 2 * 56
-    size = headers + len(code)
-    machine = {"x86_64": 62, "aarch64": 183}[MACHINE]
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += pack("<HHIQQQIHHHHHH", 2, machine, 1, _BASE + headers, 64, 0, 0, 64, 56, 2, 0, 0, 0)
-    load = pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x10000)
-    stack = pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)
-    return header + load + stack + code
 
 
 def _x86_64(report: int) -> bytes:

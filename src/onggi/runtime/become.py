@@ -39,7 +39,7 @@ class Ready:
 
     def execute(self, end: handshake.ChildEnd) -> NoReturn:
         """Session, terminal, descriptors, filter, execve."""
-        attach(self.ends, self.plan.preserve_fds)
+        attach(self.ends, self.plan.preserve_fds, self.plan.kept)
         spring = open_springboard(self.plan, end)
         if self.plan.one_id:
             noids.load()
@@ -236,7 +236,7 @@ def drop_set_up_rights(plan: ProcessPlan, uid: int) -> None:
     capability.capset(keep, keep, wanted.inheritable & present)
 
 
-def attach(ends: Ends, preserve_fds: int = 0) -> None:
+def attach(ends: Ends, preserve_fds: int = 0, kept: tuple[int, ...] = ()) -> None:
     """A session of its own, the terminal, and descriptors 0, 1 and 2; the rest closes at execve."""
     os.setsid()
     for number, fd in enumerate((ends.stdin, ends.stdout, ends.stderr)):
@@ -249,6 +249,8 @@ def attach(ends: Ends, preserve_fds: int = 0) -> None:
     for fd in range(3, 3 + preserve_fds):
         fcntl.fcntl(fd, fcntl.F_SETFD, 0)
     process.close_range_cloexec(3 + preserve_fds)
+    for fd in kept:
+        fcntl.fcntl(fd, fcntl.F_SETFD, 0)
 
 
 def open_springboard(plan: ProcessPlan, end: handshake.ChildEnd) -> int:

@@ -191,7 +191,7 @@ class _Birth:
     def kept(self) -> tuple[int, ...]:
         return (
             *self.streams.child_side, *self.joined.fds.values(), *self._layers,
-            *self._parts.fds(), *self._preserved, *(self._fifos or ()),
+            *self._parts.fds(), *self._preserved, *self.plan.process.kept, *(self._fifos or ()),
             *(int(wanted.source) for wanted in self.plan.mounts if wanted.kind == "detached"),
         )  # fmt: skip
 

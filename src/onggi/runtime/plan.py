@@ -172,6 +172,7 @@ class ProcessPlan(NamedTuple):
     stdin: Stdio = "null"
     output: Stdio = "pipe"
     preserve_fds: int = 0  # of the caller's descriptors, from 3 on
+    kept: tuple[int, ...] = ()  # more of them, which keep their numbers
     scheduling: Scheduling | None = None
     listener: Listener | None = None
     seccomp_flags: int = 0

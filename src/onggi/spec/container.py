@@ -104,6 +104,7 @@ class HostOptions(NamedTuple):
     log_options: dict[str, str] = {}  # noqa: RUF012 - never mutated
     restart_policy: str = "no"  # no | always | unless-stopped | on-failure
     restart_retries: int = 0  # of on-failure; 0: no limit
+    pod: str = ""  # the id of the pod that the container is in
 
 
 class ContainerOptions(NamedTuple):
@@ -128,7 +129,8 @@ class ContainerOptions(NamedTuple):
     platform: str = ""
     host: HostOptions = HostOptions()
     health: Healthcheck | None = None
-    purpose: Literal["run", "build"] = "run"  # build steps are hidden from ps
+    purpose: Literal["run", "build", "pod"] = "run"  # only those to run are in ps
+    share: tuple[str, ...] = ()  # of a pod: the namespaces its containers have in common
 
 
 class Process(NamedTuple):
