@@ -10,6 +10,7 @@ PREFIX = "pod:"  # of the name of the row; no container can be called so
 SHAREABLE = ("ipc", "net", "pid", "uts")
 DEFAULT_SHARE = ("ipc", "net", "uts")
 COMMAND = "/pause"
+NOBODY = 65535
 
 
 def shared(texts: Sequence[str]) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def infra(
         name=PREFIX + name,
         hostname=hostname or ("" if host.network_mode == "host" else name),
         labels=labels,
-        user="65535:65535",
+        user=f"{NOBODY}:{NOBODY}",
         stop_signal="SIGKILL",  # what sleeps as process 1 hears no other
         host=host,
         purpose="pod",

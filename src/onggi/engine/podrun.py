@@ -11,11 +11,10 @@ from contextlib import ExitStack
 from ..linux import pause
 from ..runtime.plan import BindRoot, InitPlan
 from ..spec.container import Container
-from . import specgen
+from . import podplan, specgen
 from .detach import Work
 from .run import Run, Services
 
-COMMAND = "/pause"
 _PLACES = ("dev", "etc", "proc", "sys")
 
 
@@ -47,13 +46,15 @@ class Hold(Run):
         plan = super()._plan(edits, detached)
         held = tuple(self._connection.held) if self._connection else ()
         process = plan.process._replace(output="null", kept=held)
+        if self._services.tier.ids <= podplan.NOBODY:  # there is nobody but root to be
+            process = process._replace(user="")
         return plan._replace(process=process, read_only=True)
 
 
 def _make_root(directory: str) -> str:
     """A directory with nothing but the program and the places where something is mounted, for all
     pods, read-only. Made once."""
-    path = f"{directory}{COMMAND}"
+    path = f"{directory}{podplan.COMMAND}"
     if os.path.exists(path):
         return directory
     program = pause.program()
