@@ -6,11 +6,11 @@ ports, names and files are those of a container, and the containers in it join i
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from ..errors import Conflict, NotFound, NotModified, OnggiError
 from ..spec.container import Container, HostOptions
 from ..store.store import Store
+from ..typed import Any, NamedTuple
 from . import merge, podplan
 from .autostart import ordered
 from .containers import Containers

@@ -1,9 +1,9 @@
 """A pod as JSON, in the words of `podman pod inspect`. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..spec.container import Container
+from ..typed import Any
 from . import podplan
 from .inspection import rfc3339
 

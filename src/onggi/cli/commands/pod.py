@@ -1,12 +1,12 @@
 """`pod`: podman's words, since docker has none. docs/pods.md."""
 
 import time
-from typing import Any
 
 from ...engine import podplan
 from ...engine.filters import has_label
 from ...engine.pods import Pod, PodOptions
 from ...errors import InvalidInput, NotFound
+from ...typed import Any
 from ...units import format_elapsed, format_local
 from .. import environment, limits
 from ..command import Command
