@@ -1,0 +1,213 @@
+"""The first slice as an unprivileged user: with subordinate ids, and with a single id."""
+
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry_server import PROGRAM
+
+from .machine import Machine, User, machine
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine(tmp_path_factory.mktemp("machine")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def registry(host: Machine) -> str:
+    """A registry of that machine; its name."""
+    if PROGRAM is None:
+        pytest.skip("no docker-registry")
+    host.start_registry(PROGRAM, 5055)
+    return "127.0.0.1:5055"
+
+
+@pytest.fixture(scope="module", params=["alice", "bob"])
+def loaded_user(
+    request: pytest.FixtureRequest, host: Machine, base_image: Callable[[str], Path]
+) -> User:
+    user = host.user(request.param)
+    for name in ("busybox:latest", "python:3.11"):
+        user("load", "-q", "-i", user.copy_in(base_image(name)))
+    return user
+
+
+@pytest.fixture
+def user(loaded_user: User) -> Iterator[User]:
+    yield loaded_user
+    loaded_user.remove_containers()
+
+
+def test_the_command_runs_as_root_of_the_users_namespace(user: User) -> None:
+    line = user.out("run", "--rm", "busybox", "cat", "/proc/self/uid_map").split()
+    assert line[:2] == ["0", str(user.uid)]
+    assert user.out("info", "-f", "{{.DockerRootDir}}") == f"/home/{user.name}/.local/share/onggi"
+    assert user.root.stat().st_uid == user.uid
+
+
+def test_the_tutorial(user: User, registry: str) -> None:
+    name = f"{registry}/library/hello"
+    user("tag", "busybox", name)
+    user("push", name)
+    user("rmi", name)
+    told = user.out("pull", name).splitlines()
+    assert told[-2:] == [f"Status: Downloaded newer image for {name}:latest", f"{name}:latest"]
+    with user.terminal("run", "-it", name, "sh") as terminal:
+        terminal.expect("# ")
+        terminal.send("echo made > /made-here; echo $((6 * 7))\n")
+        terminal.expect("42")
+        terminal.send("exit 3\n")
+        assert terminal.wait() == 3
+    line = user.out("ps", "--all").splitlines()[1]
+    assert re.search(r"Exited \(3\) (Less than a second|\d+ seconds?) ago", line)
+    short = line.split()[0]
+    assert user.out("restart", short) == short
+    assert user.out("commit", short, "test:mine").startswith("sha256:")
+    assert user.out("run", "--rm", "test:mine", "cat", "/made-here") == "made"
+    user("stop", "-t", "0", short)
+    assert user.out("rm", short) == short
+
+    full = user.out("run", "-d", name, "sh", "-c", "echo said; exec sleep 600")
+    assert user.out("ps", "-q") == full[:12]
+    assert user.until("said", "logs", full) == "said\n"
+    with user.terminal("exec", "-it", full[:6], "sh") as terminal:
+        terminal.expect("# ")
+        terminal.send("tr '\\0' ' ' < /proc/1/cmdline\n")
+        terminal.expect("sleep 600")
+        terminal.send("exit\n")
+        assert terminal.wait() == 0
+    assert "sleep 600" in user.out("top", full)
+    assert user.out("stop", "-t", "0", full[:4]) == full[:4]
+    assert user.out("rm", full[:4]) == full[:4]
+    assert user.out("ps", "--all", "-q") == ""
+    user("rmi", name, "test:mine")
+
+
+def test_ports_are_published(user: User) -> None:
+    serve = "while :; do echo hello | nc -l -p 80; done"
+    user("run", "-d", "--name", "web", "-p", "127.0.0.1:18080:80", "busybox", "sh", "-c", serve)
+    assert user.out("port", "web") == "80/tcp -> 127.0.0.1:18080"
+    assert user.fetch(18080) == "hello\n"
+    done = user("run", "--rm", "-p", "127.0.0.1:18080:80", "busybox", "true", code=125)
+    assert "address already in use" in done.stderr
+    assert "published by the container web" in done.stderr
+    user("restart", "-t", "0", "web")
+    assert user.fetch(18080) == "hello\n"
+    user("rm", "-f", "web")
+    assert not [line for line in user.machine.processes(user.uid) if "pasta" in line]
+
+
+def test_installs_keep_owners(user: User) -> None:
+    """A Debian package and a Python package; what has an owner without an id keeps it on record."""
+    context = user.home / "context"
+    (context / "deb/DEBIAN").mkdir(parents=True)
+    (context / "deb/var/thing").mkdir(parents=True)
+    (context / "deb/DEBIAN/control").write_text(
+        "Package: thing\nVersion: 1\nArchitecture: all\nMaintainer: me <me@here>\n"
+        "Description: a thing\n"
+    )
+    script = "#!/bin/sh\nset -e\nchown -R games:shadow /var/thing\nchmod 2750 /var/thing\n"
+    (context / "deb/DEBIAN/postinst").write_text(script)
+    (context / "deb/DEBIAN/postinst").chmod(0o755)
+    (context / "module/thing").mkdir(parents=True)
+    (context / "module/thing/__init__.py").write_text("value = 42\n")
+    (context / "module/setup.py").write_text(
+        "from setuptools import setup\nsetup(name='thing', version='1', packages=['thing'])\n"
+    )
+    (context / "Dockerfile").write_text(
+        "FROM python:3.11\n"
+        "COPY deb /deb\n"
+        "RUN chown -R 0:0 /deb && mkdir /repo && dpkg-deb -b /deb /repo/thing.deb"
+        " && apt-get install -y /repo/thing.deb\n"
+        "COPY module /module\n"
+        "RUN pip install --no-index --no-build-isolation /module\n"
+        "COPY --chown=1234:2345 module/setup.py /given\n"
+        "RUN cp -p /given /copy && echo more >> /given\n"
+    )
+    user.own(context)
+    user("build", "-q", "-t", "app", f"/home/{user.name}/context")
+    assert (
+        user.out("run", "--rm", "app", "python", "-c", "import thing; print(thing.value)") == "42"
+    )
+    seen = user.out("run", "--rm", "app", "stat", "-c", "%u:%g:%a", "/var/thing")
+    assert seen == ("5:42:2750" if user.name == "alice" else "0:0:2750")
+    user("save", "-o", f"/home/{user.name}/app.tar", "app")
+    owners = owners_in(user.home / "app.tar")
+    assert owners["given"] == (1234, 2345)  # written to since, by who is root
+    if user.name == "alice":
+        assert owners["copy"] == (1234, 2345)
+        assert owners["var/thing/"] == (5, 42)
+
+
+def owners_in(path: Path) -> dict[str, tuple[int, int]]:
+    """Owners of the members of an image's layers, the topmost layer's last."""
+    found = {}
+    with tarfile.open(path) as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        for name in json.load(manifest)[0]["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for member in layer:
+                    found[member.name + "/" * member.isdir()] = (member.uid, member.gid)
+    return found
+
+
+def test_files_go_in_and_out(user: User) -> None:
+    user("run", "-d", "--name", "files", "-v", "kept:/kept", "busybox", "sleep", "600")
+    user.shell("echo in > ~/in")
+    user("cp", f"/home/{user.name}/in", "files:/kept/in")
+    assert user.out("exec", "files", "cat", "/kept/in") == "in"
+    user("exec", "files", "sh", "-c", "echo out > /out; rm /bin/vi")
+    user("cp", "files:/out", f"/home/{user.name}/out")
+    assert (user.home / "out").read_text() == "out\n"
+    assert (user.home / "out").stat().st_uid == user.uid
+    assert user.out("diff", "files").splitlines() == ["C /bin", "D /bin/vi", "A /kept", "A /out"]
+    user("rm", "-f", "files")
+    user("volume", "rm", "kept")
+
+
+def test_what_the_kernel_does_not_give_is_said(user: User) -> None:
+    done = user("run", "--rm", "-m", "64m", "busybox", "true")
+    assert "memory limit capabilities" in done.stderr
+    user("run", "-d", "--name", "still", "busybox", "sleep", "600")
+    assert "no control group" in user("pause", "still", code=1).stderr
+    done = user("run", "--rm", "--userns", "auto", "busybox", "true", code=125)
+    assert "needs root" in done.stderr
+    done = user("run", "--rm", "--user", "1000", "busybox", "id", "-u")
+    if user.name == "bob":
+        assert done.stdout == "0\n"
+        assert "there is one id only" in done.stderr
+    else:
+        assert (done.stdout, done.stderr) == ("1000\n", "")
+
+
+@pytest.mark.parametrize("kind", ["network", "pid", "ipc", "uts"])
+def test_namespaces_of_the_host_and_of_others(user: User, kind: str) -> None:
+    user("run", "-d", "--name", "other", "--ipc", "shareable", "busybox", "sleep", "600")
+    for mode in ("host", "container:other") if kind != "uts" else ("host",):
+        user("run", "--rm", f"--{kind}", mode, "busybox", "true")
+    user("rm", "-f", "other")
+
+
+def test_a_killed_holder_is_replaced(user: User) -> None:
+    """What runs in the namespace leads back to it."""
+    user("run", "-d", "--name", "lives", "busybox", "sleep", "600")
+    before = user.out("exec", "lives", "readlink", "/proc/self/ns/user")
+    user.shell("kill -9 $(cut -d' ' -f1 $XDG_RUNTIME_DIR/onggi/namespace)")
+    assert user.out("exec", "lives", "readlink", "/proc/self/ns/user") == before
+    user("rm", "-f", "lives")
+
+
+def test_another_users_store_is_refused(host: Machine, user: User) -> None:
+    other = host.user("bob" if user.name == "alice" else "alice")
+    other.shell("mkdir -p ~/mine && chmod 777 ~/mine")
+    done = user("--root", f"/home/{other.name}/mine", "ps", code=1)
+    assert "stores of different users do not mix" in done.stderr
