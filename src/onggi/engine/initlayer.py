@@ -12,9 +12,11 @@ from ..spec.digest import Digest, chain_id
 from ..spec.mount import LayerMount, RootFilesystem
 from ..store.store import Store
 from .paths import Paths
+from .tier import current
 
 DIRECTORIES = ("/dev", "/proc", "/sys")
 FILES = ("/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+APT = "/etc/apt/apt.conf.d"
 SCRATCH = "scratch"  # the name for an image without layers
 
 
@@ -65,6 +67,8 @@ def _make(store: Store, paths: Paths, layers: tuple[Digest, ...], name: str) -> 
                 os.close(safefs.mkdirs_in_root(root, path))
             for path in FILES:
                 os.close(safefs.make_file_in_root(root, path))
+            if current().ids == 1:
+                _keep_apt_root(root)
         finally:
             os.close(root)
         safefs.remove_tree(parent, f"{fresh}/work")
@@ -76,6 +80,22 @@ def _make(store: Store, paths: Paths, layers: tuple[Digest, ...], name: str) -> 
     finally:
         safefs.remove_tree(parent, fresh)
         os.close(parent)
+
+
+def _keep_apt_root(root: int) -> None:
+    """Where there is one id apt cannot become its user _apt, and refuses to go on as root unless it
+    is told to. In this layer it is told, and no image ever holds it."""
+    try:
+        directory = safefs.open_in_root(root, APT, safefs.O_PATH_DIRECTORY)
+    except OSError:
+        return  # no apt
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open("00onggi-one-id", flags, 0o644, dir_fd=directory)
+        os.write(fd, b'APT::Sandbox::User "root";\n')
+        os.close(fd)
+    finally:
+        os.close(directory)
 
 
 def _is_being_made(name: str) -> bool:
