@@ -1,8 +1,9 @@
 """The Container Device Interface: named devices that a vendor's specification files describe.
 
 Read from /etc/cdi and /var/run/cdi when a container starts; the later directory wins, two files of
-one directory that define the same device conflict. Hooks are programs of the vendor on the host:
-onggi runs none, so a device that needs them is refused, never half made.
+one directory that define the same device conflict. Hooks are programs of the vendor on the host
+that want a bundle to work on: onggi has none, so a device that needs them is refused, never half
+made. PyYAML is loaded for files in YAML only.
 """
 
 import json
@@ -19,6 +20,7 @@ from .specgen import Edits
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 GPU = "nvidia.com/gpu"
 _MAX_BYTES = 8 << 20
+_YAML = (".yaml", ".yml")
 _FAILED = "CDI device injection failed: "
 
 
@@ -112,25 +114,28 @@ def _files(directory: str) -> list[str]:
         names = sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    yaml = [name for name in names if name.endswith((".yaml", ".yml"))]
-    if yaml:
-        raise Unsupported(
-            f"{_FAILED}{directory}/{yaml[0]}: only JSON specifications are read",
-            hint=f"write it as JSON: nvidia-ctk cdi generate --format=json --output={directory}/"
-            f"{yaml[0].rpartition('.')[0]}.json",
-        )
-    return [f"{directory}/{name}" for name in names if name.endswith(".json")]
+    return [f"{directory}/{name}" for name in names if name.endswith((".json", *_YAML))]
 
 
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            spec = json.loads(file.read(_MAX_BYTES))
+            text = file.read(_MAX_BYTES)
+        spec = _parse_yaml(text, path) if path.endswith(_YAML) else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptData(f"{_FAILED}{path}: {error}") from error
     if not isinstance(spec, dict) or not isinstance(spec.get("kind"), str):
         raise CorruptData(f"{_FAILED}{path}: 'kind' is missing")
     return spec
+
+
+def _parse_yaml(text: str, path: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _items(holder: Mapping[str, Any], key: str, path: str) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """CDI specifications: which devices there are, and what they add."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +120,45 @@ def test_broken_files_are_named(tmp_path: Path, bad: str) -> None:
         cdi.edits(["v.c/d=a"], [str(tmp_path)])
 
 
-def test_yaml_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    write(tmp_path, "nvidia.yaml", "kind: x")
-    with pytest.raises(Unsupported, match=r"nvidia\.yaml: only JSON") as caught:
-        cdi.edits(["a.b/c=d"], [str(tmp_path)])
-    assert caught.value.hint and "--format=json" in caught.value.hint
+YAML = """\
+cdiVersion: "0.5.0"
+kind: vendor.com/class
+devices:
+- name: "0"
+  containerEdits:
+    deviceNodes:
+    - {path: /dev/vendor0, type: c, major: 195, minor: 0}
+    additionalGids: [44]
+containerEdits:
+  env:
+  - VENDOR=void
+"""
+
+
+@pytest.mark.parametrize("name", ["vendor.yaml", "vendor.yml"])
+def test_yaml(tmp_path: Path, name: str) -> None:
+    write(tmp_path, name, YAML)
+    found = cdi.edits(["vendor.com/class=0"], [str(tmp_path)])
+    assert (found.env, found.groups) == (("VENDOR=void",), ("44",))
+    assert [node.path for node in found.nodes] == ["/dev/vendor0"]
+
+
+@pytest.mark.parametrize("bad", ["kind: [", "- a\n", "kind: !!python/object:os.system {}\n", ""])
+def test_broken_yaml_is_named(tmp_path: Path, bad: str) -> None:
+    write(tmp_path, "broken.yaml", bad)
+    with pytest.raises(CorruptData, match=r"broken\.yaml"):
+        cdi.edits(["v.c/d=a"], [str(tmp_path)])
+
+
+def test_yaml_is_not_needed_for_json(tmp_path: Path) -> None:
+    write(tmp_path, "vendor.json", spec({"name": "0", "containerEdits": {"env": ["A=1"]}}))
+    code = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "from onggi.engine import cdi\n"
+        f"assert cdi.edits(['vendor.com/class=0'], [{str(tmp_path)!r}]).env == ('A=1',)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_gpus(tmp_path: Path) -> None:
