@@ -28,7 +28,7 @@ CALLS = {
 PROC_WRITERS = {
     "runtime/become.py": "/proc/self/oom_score_adj, before the container's /proc is there",
     "runtime/cloning.py": "/proc/self/timens_offsets, before anything of the container is mounted",
-    "network/bridge.py": "/proc/sys/net of a namespace, from the host's /proc",
+    "network/netns.py": "/proc/sys/net of a namespace, from the host's /proc",
 }
 REAPERS = ("runtime/reaper.py",)  # process 1 of a container: every orphan is its own
 WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from onggi.linux import rtnetlink
-from onggi.network import bridge, ipam, ports, rules
+from onggi.network import bridge, ipam, netns, ports, rules
 from onggi.spec.network import Endpoint, Network, PortBinding
 
 pytestmark = pytest.mark.root
@@ -389,7 +389,7 @@ def test_udp_flow_follows_a_new_container(lab: Lab, one: Network) -> None:
 
 def test_loopback_up(lab: Lab) -> None:
     lonely = Machine(lab.undo)
-    bridge.loopback_up(lonely.pid)
+    netns.loopback_up(lonely.pid)
     assert lab.tcp(lonely, ("127.0.0.1", 80), lonely, 80) == "127.0.0.1"
     assert lonely.run("ip -o link").count("\n") == 1
 

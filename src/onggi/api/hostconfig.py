@@ -12,7 +12,7 @@ from ..errors import InvalidInput, Unsupported
 from ..runtime.plan import READ_ONLY_PATHS
 from ..spec.container import DeviceMapping, DeviceRate, HostOptions, Resources, Ulimit
 from ..spec.mount import MountKind, MountRequest, Recursion
-from ..spec.network import PortBinding, Protocol
+from ..spec.network import EndpointOptions, PortBinding, Protocol
 from .decode import Fields
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
@@ -36,7 +36,6 @@ def host_options(
     _refuse(fields)
     mode = network_mode or fields.text("NetworkMode") or "default"
     mode = "bridge" if mode == "default" else mode
-    endpoint = _endpoint(networking, mode)
     driver, log_options = _logging(fields.object("LogConfig"))
     policy = fields.object("RestartPolicy")
     gpus, cdi = _device_requests(fields)
@@ -76,8 +75,8 @@ def host_options(
         userns_mode=fields.text("UsernsMode"),
         runtime=fields.text("Runtime"),
         isolation=fields.text("Isolation"),
-        mac_address=_mac(endpoint.text("MacAddress") or mac_address),
-        address=endpoint.object("IPAMConfig").text("IPv4Address"),
+        endpoints=_endpoints(networking, mode, mac_address),
+        links=tuple(_link(text) for text in fields.strings("Links")),
         volume_driver=fields.text("VolumeDriver"),
         init=fields.flag("Init"),
         pid_mode=fields.text("PidMode"),
@@ -93,8 +92,6 @@ def host_options(
 
 def _refuse(fields: Fields) -> None:
     """What docker has and we do not, when it is asked for."""
-    if fields.strings("Links"):
-        raise Unsupported("links between containers are not supported: use a network")
     if fields.text("Cgroup") not in ("", "private"):
         raise Unsupported("HostConfig.Cgroup is not supported")
     if any(fields.integer(name) for name in _QOS):
@@ -119,31 +116,44 @@ def _one_of(fields: Fields, name: str, refusal: str, known: tuple[str, ...]) -> 
 # -- networks
 
 
-def _endpoint(networking: Fields, mode: str) -> Fields:
-    """The settings of the one network; docker's client calls it by the name it was given."""
-    found = dict(networking.members("EndpointsConfig"))
-    if len(found) > 1:
-        raise Unsupported("a container on more than one network is not supported yet")
-    if not found:
-        return Fields(None)
-    name, endpoint = next(iter(found.items()))
-    if name not in (mode, "default") and mode != "bridge":
-        raise InvalidInput(f"conflicting options: network {name} and the network mode {mode}")
-    _refuse_endpoint(endpoint)
-    return endpoint
+def _endpoints(
+    networking: Fields, mode: str, mac_address: str
+) -> dict[str, EndpointOptions] | None:
+    """What is asked of each network, the one of the mode first; docker's client calls it by the
+    name it was given. A MAC address that Config has is the first network's."""
+    given = {
+        "bridge" if name == "default" else name: endpoint_options(endpoint)
+        for name, endpoint in networking.members("EndpointsConfig")
+    }
+    if mac_address and (mode not in given or not given[mode].mac_address):
+        given[mode] = given.get(mode, EndpointOptions())._replace(mac_address=_mac(mac_address))
+    if not given:
+        return None
+    first = {mode: given[mode]} if mode in given else {}
+    return first | given
 
 
-def _refuse_endpoint(endpoint: Fields) -> None:
+def endpoint_options(endpoint: Fields) -> EndpointOptions:
+    """One EndpointSettings. Raises InvalidInput."""
     config = endpoint.object("IPAMConfig")
-    if config.text("IPv6Address") or config.strings("LinkLocalIPs"):
-        raise Unsupported("IPv6 and link-local addresses of a container are not supported yet")
-    if endpoint.strings("Links"):
-        raise Unsupported("links between containers are not supported: use a network")
-    if endpoint.strings("Aliases"):
-        raise Unsupported("network-scoped aliases are not supported yet")
-    if endpoint.string_map("DriverOpts"):
-        raise Unsupported("driver options of an endpoint are not supported yet")
-    endpoint.integer("GwPriority")
+    return EndpointOptions(
+        aliases=endpoint.strings("Aliases"),
+        links=endpoint.strings("Links"),
+        address=config.text("IPv4Address"),
+        address6=config.text("IPv6Address"),
+        link_local=config.strings("LinkLocalIPs"),
+        mac_address=_mac(endpoint.text("MacAddress")),
+        driver_options=endpoint.string_map("DriverOpts"),
+        gateway_priority=endpoint.integer("GwPriority"),
+    )
+
+
+def _link(text: str) -> str:
+    """`container[:alias]`."""
+    name, colon, alias = text.partition(":")
+    if not name or ":" in alias:
+        raise InvalidInput(f"bad format for links: {text}")
+    return f"{name}:{alias if colon else name}"
 
 
 def _mac(text: str) -> str:

@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..spec.container import ContainerOptions, HostOptions
 from ..spec.mount import MountRequest
 from ..units import parse_size
-from . import devices, environment, limits, mounts, policies, resources
+from . import devices, environment, limits, mounts, networkflags, policies, resources
 from .command import NotSupportedYet
 from .flags import Check, Values, flag_table
 from .ports import parse_expose, parse_publish
@@ -78,11 +78,14 @@ CREATE_TABLE = """
       --io-maxbandwidth bytes      Maximum IO bandwidth limit for the system drive (Windows only)
       --io-maxiops uint            Maximum IOps limit for the system drive (Windows only)
       --ip string                  IPv4 address (e.g., 172.30.100.104)
+      --ip6 string                 IPv6 address (e.g., 2001:db8::33)
       --ipc string                 IPC mode to use
       --isolation string           Container isolation technology
       --kernel-memory bytes        Kernel memory limit
   -l, --label list                 Set meta data on a container
       --label-file list            Read in a line delimited file of labels
+      --link list                  Add link to another container
+      --link-local-ip list         Container IPv4/IPv6 link-local addresses
       --log-driver string          Logging driver for the container
       --log-opt list               Log driver options
       --mac-address string         Container MAC address (e.g., 92:d0:c6:0a:29:33)
@@ -94,6 +97,7 @@ CREATE_TABLE = """
       --mount mount                Attach a filesystem mount to the container
       --name string                Assign a name to the container
       --network network            Connect a container to a network
+      --network-alias list         Add network-scoped alias for the container
       --no-healthcheck             Disable any container-specified HEALTHCHECK
       --oom-kill-disable           Disable OOM Killer
       --oom-score-adj int          Tune host's OOM preferences (-1000 to 1000)
@@ -130,6 +134,7 @@ CREATE_TABLE = """
       --volumes-from list          Mount volumes from the specified container(s)
   -w, --workdir string             Working directory inside the container
       --net network
+      --net-alias list
 """
 RUN_TABLE = """
       --security-check             Show which layers of the sandbox this host gives the container
@@ -137,7 +142,7 @@ RUN_TABLE = """
       --detach-keys string         Override the key sequence for detaching a container
       --sig-proxy                  Proxy received signals to the process (default true)
 """
-NOT_YET = "ip6:string link:list link-local-ip:list network-alias:list net-alias:list use-api-socket"
+NOT_YET = "use-api-socket"
 CHECKS: dict[str, Check] = {
     "add-host": limits.parse_extra_host,
     "attach": limits.check_stream,
@@ -154,8 +159,11 @@ CHECKS: dict[str, Check] = {
     "gpus": devices.parse_gpus,
     "io-maxiops": limits.parse_unsigned,
     "label": environment.check_label,
+    "link": networkflags.check_link,
     "memory-swap": limits.check_swap,
     "mount": mounts.parse_mount,
+    "net": networkflags.check_network,
+    "network": networkflags.check_network,
     "sysctl": limits.parse_sysctl,
     "ulimit": limits.parse_ulimit,
 }
@@ -231,11 +239,14 @@ def host_options(values: Values) -> HostOptions:
     restart = policies.restart_policy(values)
     driver, log_options = logging(values)
     asked = values.many("device")
+    mode_, endpoints = networkflags.network_options(values)
     return HostOptions(
         mounts=tuple(mount_requests(values, working_directory)),
         ports=tuple(port for spec in values.many("publish") for port in parse_publish(spec)),
         publish_all=values.on("publish-all"),
-        network_mode=network_mode(values),
+        network_mode=mode_,
+        endpoints=endpoints,
+        links=networkflags.legacy_links(values, mode_),
         auto_remove=values.on("rm"),
         read_only=values.on("read-only"),
         privileged=values.on("privileged"),
@@ -283,8 +294,6 @@ def host_options(values: Values) -> HostOptions:
         runtime=values.text("runtime"),
         isolation=values.text("isolation"),
         pod=values.text("pod"),
-        mac_address=mac_address(values.text("mac-address")),
-        address=values.text("ip"),
     )  # fmt: skip
 
 
@@ -292,19 +301,6 @@ def storage_options(texts: list[str]) -> dict[str, str]:
     if not all("=" in text for text in texts):
         raise refusal("invalid storage option")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
-
-
-def mac_address(text: str) -> str:
-    """Six pairs, or three groups with dots; lower case with colons."""
-    if not text:
-        return ""
-    import re
-
-    digits = re.sub("[:.-]", "", text)
-    pairs = r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}"
-    if not re.fullmatch(rf"{pairs}|(?:[0-9a-fA-F]{{4}}\.){{2}}[0-9a-fA-F]{{4}}", text):
-        raise refusal(f"{text} is not a valid mac address")
-    return ":".join(digits[i : i + 2].lower() for i in range(0, len(digits), 2))
 
 
 def mount_requests(values: Values, cwd: Callable[[], str]) -> list[MountRequest]:
@@ -373,25 +369,6 @@ def profile_text(path: str, text: str) -> str:
                ("{", "[", "") else str(error))
         ) from error  # fmt: skip
     return text
-
-
-def network_mode(values: Values) -> str:
-    """One network; `container:` needs a name, and docker's "default" is the bridge."""
-    given = values.many("network") + values.many("net")
-    if not given:
-        return "bridge"
-    if len(given) > 1 or "," in given[0]:
-        raise NotSupportedYet("flag --network with more than one network, or with options, "
-                              "is not supported yet")  # fmt: skip
-    name = given[0].removeprefix("name=")
-    if not name:
-        raise refusal("no name set for network")
-    if "=" in name:
-        key = name.partition("=")[0]
-        raise refusal(f'invalid argument "{name}" for "--network" flag: invalid field key {key}')
-    if name == "container:":
-        raise refusal("invalid container format container:<name|id>")
-    return "bridge" if name == "default" else name
 
 
 def mode(values: Values, name: str, refused: str, known: tuple[str, ...], *, joins: bool) -> str:

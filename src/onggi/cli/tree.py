@@ -98,8 +98,13 @@ _IN_GROUPS = {
     "manifest inspect": "manifest:INSPECT",
     "manifest push": "manifest:PUSH",
     "manifest rm": "manifest:RM",
+    "network connect": "network:CONNECT",
+    "network create": "network:CREATE",
+    "network disconnect": "network:DISCONNECT",
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
+    "network prune": "prune:NETWORK_PRUNE",
+    "network rm": "network:RM",
     "pod create": "pod:CREATE",
     "pod exists": "pod:EXISTS",
     "pod inspect": "pod:INSPECT",
@@ -145,8 +150,7 @@ ALIASES = {
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
     "buildx", "compose", "checkpoint", "context",
-    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "network connect",
-    "network create", "network disconnect", "network prune", "network rm", "system dial-stdio",
+    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "system dial-stdio",
     "volume update",
 ))  # fmt: skip
 

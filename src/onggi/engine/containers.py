@@ -63,15 +63,9 @@ class Containers:
         self._spawner = spawner
         self._tier = tier
 
-    @cached_property
+    @property
     def _wiring(self) -> "Wiring":
-        if not self._tier.is_root:
-            from .userwiring import UserWiring
-
-            return UserWiring(self._store, self._networks, self._paths)
-        from .wiring import Wiring
-
-        return Wiring(self._store, self._networks, self._paths.run)
+        return self._networks.wiring
 
     @cached_property
     def _launcher(self) -> "Launcher":

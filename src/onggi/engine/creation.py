@@ -63,6 +63,7 @@ class Creation:
 
             options = podplan.member(options, podplan.find(self._find, options.host.pod))
         self._check_modes(options)
+        options = options._replace(host=self._networks.resolved(options.host))
         if not options.host.security:
             options = options._replace(host=options.host._replace(security=self._profile()))
         trace.mark("engine opened")
@@ -164,6 +165,11 @@ class Creation:
             raise InvalidInput(
                 "conflicting options: port publishing and the container type network mode"
             )
+        for other in (text.partition(":")[0] for text in host.links):
+            try:
+                self._find(other)
+            except NotFound as error:
+                raise NotFound(f"could not get container for {other}: {error.message}") from error
         if container_of_mode(mode) and options.hostname:
             raise InvalidInput("conflicting options: hostname and the network mode")
         if host.auto_remove and host.restart_policy not in ("", "no"):

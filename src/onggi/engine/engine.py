@@ -53,7 +53,13 @@ class Engine:
         self.paths = Paths(root, run)
         self.events = Events(run)
         self.images = Images(self.store, settings, self.events)
-        self.networks = Networks(self.store)
+        self.networks = Networks(
+            self.store,
+            self.paths,
+            self.events,
+            settings.tier,
+            lambda reference: self.containers.get(reference),
+        )
         self.containers = Containers(
             self.store,
             self.paths,

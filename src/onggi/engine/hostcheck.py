@@ -7,7 +7,6 @@ from . import cgroups, devices, layers, tier, userns
 from .networks import container_of_mode
 
 _NOTHING = Resources()
-BUILT_IN_NETWORKS = ("bridge", "default", "host", "none")
 
 
 def check(host: HostOptions) -> list[str]:
@@ -65,9 +64,14 @@ def _check_storage(options: dict[str, str]) -> None:
 
 def _check_addresses(host: HostOptions) -> None:
     mode = host.network_mode
-    if host.address and mode in BUILT_IN_NETWORKS:
-        raise InvalidInput("user specified IP address is supported on user defined networks only")
-    if host.mac_address and container_of_mode(mode):
+    shares = bool(container_of_mode(mode))
+    if (shares or mode == "host") and any(
+        asked.mac_address for asked in (host.endpoints or {}).values()
+    ):
         raise InvalidInput("conflicting options: mac-address and the network mode")
-    if host.mac_address and int(host.mac_address[:2], 16) & 1:
-        raise InvalidInput(f"invalid MAC address: {host.mac_address} is a multicast address")
+    if (shares or mode == "host") and host.links:
+        kind = "container type network" if shares else "host type networking"
+        raise InvalidInput(
+            f"conflicting options: {kind} can't be used with links. This would result in undefined "
+            "behavior"
+        )

@@ -27,9 +27,15 @@ def check_host_word(text: str, what: str) -> str:
 
 
 def hosts(
-    hostname: str, domainname: str, address: str, extra: Sequence[str], gateway: str = ""
+    hostname: str,
+    domainname: str,
+    addresses: Sequence[str],
+    extra: Sequence[str],
+    gateway: str = "",
+    links: Sequence[tuple[str, Sequence[str]]] = (),
 ) -> str:
-    """/etc/hosts. `extra` holds "name:ip"; the word host-gateway stands for `gateway`."""
+    """/etc/hosts. `extra` holds "name:ip"; the word host-gateway stands for `gateway`. `links` are
+    (address, names) of other containers."""
     lines = [_HOSTS_HEAD]
     for entry in extra:
         name, _, target = entry.partition(":")
@@ -40,11 +46,25 @@ def hosts(
                 raise InvalidInput(f"--add-host {entry}: this network has no gateway on the host")
             target = gateway
         lines.append(f"{check_host_word(target, '--add-host address')}\t{name}\n")
-    if address:
-        full = f"{hostname}.{domainname}" if domainname else hostname
-        short, dot, _ = full.partition(".")
-        lines.append(f"{address}\t{full} {short}\n" if dot else f"{address}\t{full}\n")
+    for address, names in links:
+        lines.append(f"{address}\t{' '.join(check_host_word(n, 'link') for n in names)}\n")
+    own = own_names(hostname, domainname)
+    lines += [f"{address}\t{own}\n" for address in addresses]
     return "".join(lines)
+
+
+def own_names(hostname: str, domainname: str) -> str:
+    """What stands behind the container's own addresses."""
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short, dot, _ = full.partition(".")
+    return f"{full} {short}" if dot else full
+
+
+def with_addresses(text: str, add: Sequence[str], remove: Sequence[str], names: str) -> str:
+    """/etc/hosts after the container came to other networks; what else stands in it stays."""
+    gone = {f"{address}\t{names}" for address in (*add, *remove)}
+    kept = [line for line in text.splitlines() if line not in gone]
+    return "".join(f"{line}\n" for line in (*kept, *(f"{a}\t{names}" for a in add)))
 
 
 def resolv_conf(

@@ -1,7 +1,7 @@
-"""Docker's JSON of containers, networks and volumes, key for key (API 1.51)."""
+"""Docker's JSON of containers and volumes, key for key (API 1.51)."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ..runtime.plan import READ_ONLY_PATHS, masked_paths
 from ..spec.container import Container, DeviceRate, HostOptions, Resources
@@ -10,7 +10,7 @@ from ..spec.mount import MountRequest, Volume
 from ..spec.network import Endpoint, Network, PortBinding
 from ..spec.platform import host_platform
 from ..typed import Any
-from . import mountview
+from . import mountview, networkview
 from .paths import Paths
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -56,11 +56,11 @@ def container(
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": _host_config(c.config.options.host),
+        "HostConfig": {**_host_config(c.config.options.host), "Links": _links(c)},
         "GraphDriver": {"Data": {"UpperDir": paths.upper(c.id)}, "Name": "overlay2"},
         "Mounts": mountview.listed(c.config),
         "Config": _config(c),
-        "NetworkSettings": _network_settings(c, list(endpoints), networks),
+        "NetworkSettings": networkview.settings(c, list(endpoints), networks),
     }
     if sizes is not None:
         result["SizeRw"], result["SizeRootFs"] = sizes
@@ -158,6 +158,11 @@ def _security(option: str) -> str:
     return "no-new-privileges" if option == "no-new-privileges=true" else option
 
 
+def _links(c: Container) -> list[str] | None:
+    pairs = (text.partition(":") for text in c.config.options.host.links)
+    return [f"/{other}:/{c.name}/{alias}" for other, _, alias in pairs] or None
+
+
 def _host_config(host: HostOptions) -> dict[str, Any]:
     """Docker leaves three of its fields out when they hold nothing."""
     config = _host_fields(host)
@@ -180,7 +185,7 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "ContainerIDFile": "",
         "LogConfig": {"Type": host.log_driver, "Config": dict(host.log_options)},
         "NetworkMode": host.network_mode,
-        "PortBindings": _bindings(host.ports),
+        "PortBindings": networkview.bindings(host.ports),
         "RestartPolicy": {
             "Name": host.restart_policy or "no",
             "MaximumRetryCount": host.restart_retries,
@@ -296,133 +301,6 @@ def _request(
 def _bind(request: MountRequest) -> str:
     mode = f":{request.mode}" if request.mode else ""
     return f"{request.source}:{request.target}{mode}"
-
-
-def _bindings(ports: Iterable[PortBinding]) -> dict[str, list[dict[str, str]]]:
-    found: dict[str, list[dict[str, str]]] = {}
-    for port in sorted(ports, key=lambda port: f"{port.container_port}/{port.protocol}"):
-        found.setdefault(f"{port.container_port}/{port.protocol}", []).append(
-            {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
-        )
-    return found
-
-
-def _published(c: Container, endpoints: list[Endpoint]) -> dict[str, Any]:
-    ports: dict[str, Any] = dict.fromkeys(c.config.exposed_ports) if endpoints else {}
-    for endpoint in endpoints:
-        for key, bindings in _bindings(endpoint.ports).items():
-            ports[key] = [{**b, "HostIp": b["HostIp"] or "0.0.0.0"} for b in bindings]  # noqa: S104
-    return ports
-
-
-def _network_settings(
-    c: Container, endpoints: list[Endpoint], networks: Mapping[str, Network]
-) -> dict[str, Any]:
-    first = endpoints[0] if endpoints else None
-    return {
-        "Bridge": "",
-        "SandboxID": c.id if c.state.pid else "",
-        "SandboxKey": f"/proc/{c.state.pid}/ns/net" if c.state.pid else "",
-        "Ports": _published(c, endpoints),
-        "EndpointID": endpoint_id(first) if first else "",
-        "Gateway": first.gateway if first else "",
-        "HairpinMode": False,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": None,
-        "SecondaryIPv6Addresses": None,
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": first.address if first else "",
-        "IPPrefixLen": first.prefix_length if first else 0,
-        "IPv6Gateway": "",
-        "MacAddress": first.mac_address if first else "",
-        "Networks": networks_of(c, endpoints, networks),
-    }
-
-
-def networks_of(
-    c: Container, endpoints: Sequence[Endpoint], networks: Mapping[str, Network]
-) -> dict[str, Any]:
-    if endpoints:
-        return {networks[e.network_id].name: _endpoint(e) for e in endpoints}
-    mode = c.config.options.host.network_mode
-    if mode.startswith("container:"):
-        return {}
-    name = "bridge" if mode == "default" else mode
-    known = next((n for n in networks.values() if n.name == name), None)
-    empty = Endpoint(known.id if known else "", "", "", 0, "", "", "")
-    return {name: _endpoint(empty)}
-
-
-def _endpoint(e: Endpoint) -> dict[str, Any]:
-    return {
-        "IPAMConfig": None,
-        "Links": None,
-        "Aliases": list(e.aliases) or None,
-        "MacAddress": e.mac_address,
-        "DriverOpts": None,
-        "GwPriority": 0,
-        "NetworkID": e.network_id,
-        "EndpointID": endpoint_id(e) if e.address else "",
-        "Gateway": e.gateway,
-        "IPAddress": e.address,
-        "IPPrefixLen": e.prefix_length,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
-    }
-
-
-def endpoint_id(e: Endpoint) -> str:
-    """A stable 64-digit id of a container's place on a network."""
-    import hashlib
-
-    return hashlib.sha256(f"{e.network_id}/{e.container_id}".encode()).hexdigest()
-
-
-def network(n: Network, endpoints: Iterable[Endpoint], names: Mapping[str, str]) -> dict[str, Any]:
-    ipam_config = [{"Subnet": n.subnet, "Gateway": n.gateway}] if n.subnet else None
-    return {
-        "Name": n.name,
-        "Id": n.id,
-        "Created": rfc3339(n.created_ns),
-        "Scope": "local",
-        "Driver": n.driver,
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": ipam_config},
-        "Internal": n.internal,
-        "Attachable": False,
-        "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
-        "Containers": {
-            e.container_id: {
-                "Name": names.get(e.container_id, ""),
-                "EndpointID": endpoint_id(e),
-                "MacAddress": e.mac_address,
-                "IPv4Address": f"{e.address}/{e.prefix_length}",
-                "IPv6Address": "",
-            }
-            for e in endpoints
-        },
-        "Options": _bridge_options(n),
-        "Labels": dict(n.labels),
-    }
-
-
-def _bridge_options(n: Network) -> dict[str, str]:
-    if not n.bridge:
-        return {}
-    return {
-        **({"com.docker.network.bridge.default_bridge": "true"} if n.name == "bridge" else {}),
-        "com.docker.network.bridge.enable_icc": "true",
-        "com.docker.network.bridge.enable_ip_masquerade": "true",
-        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104 - the default
-        "com.docker.network.bridge.name": n.bridge,
-    }
 
 
 def volume(v: Volume, mountpoint: str) -> dict[str, Any]:

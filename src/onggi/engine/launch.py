@@ -110,7 +110,7 @@ def check(config: ContainerConfig) -> list[str]:
     the runtime's plan. Warnings for what the host cannot do."""
     host = config.options.host
     hostfiles.check_host_word(config.hostname, "hostname")
-    hostfiles.hosts(config.hostname, config.options.domainname, "", host.extra_hosts, "127.0.0.1")
+    hostfiles.hosts(config.hostname, config.options.domainname, (), host.extra_hosts, "127.0.0.1")
     hostfiles.resolv_conf("", servers=host.dns, search=host.dns_search, options=host.dns_options)
     specgen.check(config)
     logdriver.check(config)

@@ -17,7 +17,7 @@ def summary(
     sizes: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """Docker's JSON object; `sizes` when they are asked for."""
-    from . import inspection, mountview
+    from . import mountview, networkview
 
     host = c.config.options.host
     found: dict[str, Any] = {
@@ -32,7 +32,7 @@ def summary(
         "State": c.state.status,
         "Status": status_text(c, time.time()),
         "HostConfig": {"NetworkMode": host.network_mode},
-        "NetworkSettings": {"Networks": inspection.networks_of(c, endpoints, networks)},
+        "NetworkSettings": {"Networks": networkview.networks_of(c, endpoints, networks)},
         "Mounts": mountview.listed(c.config),
     }
     if host.annotations:

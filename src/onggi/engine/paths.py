@@ -96,9 +96,19 @@ def write_file(path: str, content: str, mode: int = 0o644) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(path, flags, mode)
     try:
-        os.write(fd, content.encode())
+        os.write(fd, content.encode(errors="surrogateescape"))
     finally:
         os.close(fd)
+
+
+def read_file(path: str) -> str:
+    """A small text file; "" when it is not there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return ""
+    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(1 << 20)
 
 
 def file_bytes(name: str, directory: int) -> int:

@@ -29,6 +29,7 @@ from ..store.store import Store
 from ..typed import NamedTuple, Protocol
 from . import (
     devices,
+    endpoints,
     health,
     hostfiles,
     initlayer,
@@ -148,8 +149,7 @@ class Run:
         events, container = self._services.events, self.container
         if container.config.options.purpose == "build":
             return
-        if self._connection:
-            network = self._connection.network
+        for network in self._services.wiring.networks_of(container.id):
             events.network(
                 "disconnect", network.id, network.name, network.driver, container=container.id
             )
@@ -171,8 +171,8 @@ class Run:
                     propagation="",
                     **{"read/write": "false" if point.read_only else "true"},
                 )
-        if self._connection:
-            network = self._connection.network
+        for place in self._connection.places if self._connection else ():
+            network = place.network
             events.network(
                 "connect", network.id, network.name, network.driver, container=container.id
             )
@@ -213,14 +213,14 @@ class Run:
 
     def _connect(self) -> None:
         config = self.container.config
-        mode = config.options.host.network_mode
-        if mode in ("none", "host") or "network" in self._joined:
+        wanted = endpoints.asked(config.options.host)
+        if not wanted or "network" in self._joined:
             return
         wiring = self._services.wiring
-        name = self.container.name
-        mac = config.options.host.mac_address
-        wanted = wanted_ports(config)
-        self._connection = wiring.connect(self.container.id, name, mode, wanted, mac)
+        container = self.container
+        self._connection = wiring.connect(
+            container.id, container.name, wanted, wanted_ports(config)
+        )
         self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
         self._undo.callback(wiring.disconnect, self.container.id)
 
@@ -240,13 +240,14 @@ class Run:
             restart_count=self._restarts,
             id_base=self._id_base,
             health=Health() if health.is_checked(self.container.config) else None,
+            published=self._connection.published if self._connection else (),
         )
         self._services.store.containers.update_state(self.container.id, state)
         self.container = self.container._replace(state=state)
         trace.mark("row: running")
         if self._connection is not None:
             self._services.wiring.attach(self._connection, pid)
-        elif self.container.config.options.host.network_mode == "none":
+        elif endpoints.has_own_namespace(self.container.config.options.host):
             self._services.wiring.loopback_up(pid)
         trace.mark("network interface, or loopback")
 
@@ -268,16 +269,16 @@ class Run:
             return
         container, paths = self.container, self._services.paths
         host = container.config.options.host
-        endpoint = self._connection.endpoint if self._connection else None
+        places = self._connection.places if self._connection else ()
         base = paths.container(container.id)
         hostname = container.config.hostname
         write_file(f"{base}/hostname", f"{hostname}\n")
         hosts = hostfiles.hosts(
             hostname,
             container.config.options.domainname,
-            endpoint.address if endpoint else "",
+            [address for place in places for address in endpoints.addresses(place.endpoint)],
             host.extra_hosts,
-            endpoint.gateway if endpoint else "",
+            endpoints.host_gateway(places),
         )
         write_file(f"{base}/hosts", hosts)
         resolv_conf = hostfiles.resolv_conf(

@@ -2,15 +2,19 @@
 pasta of its own. Containers reach the outside and publish ports; they do not reach each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import Conflict, Unavailable, Unsupported
 from ..network import ipam, pasta, ports
-from ..spec.network import Endpoint, Network, PortBinding
+from ..spec.container import Container
+from ..spec.network import Endpoint, EndpointOptions, Network, PortBinding
 from ..store.store import Store
+from .endpoints import DEFAULT, Place
 from .networks import Networks
 from .paths import Paths
-from .wiring import DEFAULT, Connection, Wiring
+from .wiring import Connection, Wiring
+
+_ONLY = "without root there are only the networks bridge, host and none"
 
 
 class UserWiring(Wiring):
@@ -22,9 +26,8 @@ class UserWiring(Wiring):
         self,
         container_id: str,
         name: str,
-        mode: str,
-        wanted: tuple[PortBinding, ...],
-        mac_address: str = "",
+        wanted: Mapping[str, EndpointOptions],
+        ports_: tuple[PortBinding, ...],
     ) -> Connection:
         missing = pasta.is_usable()
         if missing:
@@ -32,28 +35,40 @@ class UserWiring(Wiring):
                 f"no network without root: {missing}",
                 hint="onggi doctor says how to get it; --network none or host do without",
             )
-        if mode not in ("default", DEFAULT) or mac_address:
+        if wanted != {DEFAULT: EndpointOptions()}:
             raise Unsupported(
-                f"network {mode}: without root there are only bridge, host and none",
+                f"network {', '.join(wanted)}: {_ONLY}",
                 hint="--network container:NAME shares the network of another container",
             )
         self._networks.ensure_built_in()
         network = self._store.networks.get(DEFAULT)
         try:
-            bindings, held = ports.reserve(wanted, name=name)
+            bindings, held = ports.reserve(ports_, name=name)
         except Conflict as error:
-            error.hint = self._publisher(wanted) or error.hint
+            error.hint = self._publisher(ports_) or error.hint
             raise
         ports.release(held)  # they are pasta's to bind
         self._release_dead(bindings)
         endpoint = self._store.networks.add_endpoint(
             network.id, lambda used: _endpoint(network, container_id, used, bindings)
         )
-        return Connection(network, endpoint, ())
+        return Connection((Place(network, endpoint),), bindings, ())
 
     def attach(self, connection: Connection, pid: int) -> None:
-        directory = self._paths.running(connection.endpoint.container_id)
-        pasta.start(pid, directory, connection.endpoint)
+        endpoint = connection.places[0].endpoint
+        pasta.start(pid, self._paths.running(endpoint.container_id), endpoint)
+
+    def check_user_defined(self) -> None:
+        raise Unsupported(_ONLY)
+
+    def join(self, container: Container, network: Network, options: EndpointOptions) -> None:
+        self.check_user_defined()
+
+    def leave(self, container: Container, network: Network) -> None:
+        self.check_user_defined()
+
+    def remove(self, network: Network) -> None:
+        self._store.networks.remove(network.id)
 
     def loopback_up(self, pid: int) -> None:
         pasta.loopback_up(pid)

@@ -1,4 +1,4 @@
-"""A container's place on a network: address, bridge, veth, ports, firewall rules.
+"""A container's places on its networks: addresses, bridges, interfaces, ports, firewall rules.
 
 Intent is recorded (endpoint row) before anything is made, everything is made under one lock, and
 every undoing is idempotent, so that a crash anywhere leaves something `disconnect` can finish. Soon
@@ -7,26 +7,29 @@ after the last endpoint go the bridge and our firewall table: an idle host carri
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process
-from ..network import bridge, ipam, ports, rules
-from ..spec.network import Endpoint, Network, PortBinding
+from ..network import bridge, drivers, ipam, netns, ports, rules
+from ..spec.container import Container
+from ..spec.network import EndpointOptions, Network, PortBinding
 from ..store.store import Store
 from ..typed import NamedTuple
+from . import endpoints
+from .endpoints import Place
 from .networks import Networks
 
-DEFAULT = "bridge"
 STANDARD_RUN = "/run/onggi"
 
 
 class Connection(NamedTuple):
-    """A container's endpoint, ready for its process. `held` are the sockets that keep its published
-    ports from other programs; the monitor holds them until the end."""
+    """A container's endpoints, ready for its process, the first network's first. `published` are
+    its ports with real numbers; `held` the sockets that keep them from other programs, which the
+    monitor holds until the end."""
 
-    network: Network
-    endpoint: Endpoint
+    places: tuple[Place, ...]
+    published: tuple[PortBinding, ...]
     held: tuple[int, ...]
 
 
@@ -36,44 +39,78 @@ class Wiring:
         self._networks = networks
         mark = _mark(run)
         self._table = f"{rules.TABLE}_{mark}" if mark else rules.TABLE
-        self._bridges = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
+        self.bridge_prefix = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
 
     def connect(
         self,
         container_id: str,
         name: str,
-        mode: str,
-        wanted: tuple[PortBinding, ...],
-        mac_address: str = "",
+        wanted: Mapping[str, EndpointOptions],
+        ports_: tuple[PortBinding, ...],
     ) -> Connection:
-        """Reserve address and ports on the network, make bridge and rules. `attach` follows when
-        the process is there. Undone by `disconnect` and by closing `held`. A `mac_address` of ""
-        is derived from the address."""
+        """Reserve addresses on the networks, by name, and the ports; make bridges and rules.
+        `attach` follows when the process is there. Undone by `disconnect` and by closing `held`."""
         self._networks.ensure_built_in()  # takes the lock itself
         with self._networks.locked():
-            reference = DEFAULT if mode == "default" else mode
-            network = self._with_subnet(self._store.networks.get(reference))
-            if not network.bridge:
-                raise InvalidInput(f"network {network.name} cannot be joined by name")
-            try:
-                bindings, held = ports.reserve(wanted, name=name)
-            except Conflict as error:
-                error.hint = self._publisher(wanted) or error.hint
-                raise
+            networks = [self._usable(self._store.networks.get(name)) for name in wanted]
+            bindings, held = self._reserve(networks, ports_, name)
             try:
                 self._release_dead(bindings)
-                endpoint = self._store.networks.add_endpoint(
-                    network.id,
-                    lambda used: _endpoint(network, container_id, used, bindings, mac_address),
-                )
-                bridge.ensure_bridge(network)
+                places = self._places(container_id, networks, tuple(wanted.values()), bindings)
+                for place in places:
+                    drivers.ensure(place.network)
                 self._apply_rules(self._used())
             except BaseException:
                 ports.release(held)
                 self._store.networks.release(container_id)
                 self._take_down_unused()
                 raise
-        return Connection(network, endpoint, tuple(held))
+        return Connection(places, bindings, tuple(held))
+
+    def _usable(self, reference: Network) -> Network:
+        """The network with a range. Raises InvalidInput for what is no network to be on."""
+        network = self._with_subnet(reference)
+        if network.driver in ("host", "null"):
+            raise InvalidInput(f"network {network.name} cannot be joined by name")
+        return network
+
+    def _reserve(
+        self, networks: Sequence[Network], wanted: tuple[PortBinding, ...], name: str
+    ) -> tuple[tuple[PortBinding, ...], list[int]]:
+        """Ports are published where a network of the container is a bridge that leads out."""
+        if not wanted or not any(n.bridge and not n.internal for n in networks):
+            return (), []
+        try:
+            return ports.reserve(wanted, name=name)
+        except Conflict as error:
+            error.hint = self._publisher(wanted) or error.hint
+            raise
+
+    def _places(
+        self,
+        container_id: str,
+        networks: Sequence[Network],
+        options: Sequence[EndpointOptions],
+        bindings: tuple[PortBinding, ...],
+        taken: Sequence[str] = (),
+    ) -> tuple[Place, ...]:
+        """Rows of endpoints with addresses; the ports at the one that leads out."""
+        interfaces = endpoints.interface_names(networks, options, taken)
+        places = [
+            Place(network, endpoints.blank(network, container_id, asked, interface))
+            for network, asked, interface in zip(networks, options, interfaces, strict=True)
+        ]
+        chosen = endpoints.publisher(places)
+        made = []
+        for place, asked in zip(places, options, strict=True):
+            endpoint = place.endpoint._replace(ports=bindings if place is chosen else ())
+            network = place.network
+            stored = self._store.networks.add_endpoint(
+                network.id,
+                endpoints.chooser(endpoint, network, asked),
+            )
+            made.append(Place(network, stored))
+        return tuple(made)
 
     def _release_dead(self, bindings: Sequence[PortBinding]) -> None:
         """Take these ports from containers that are gone: of a start that was killed half-way, or
@@ -109,12 +146,93 @@ class Wiring:
         )
 
     def attach(self, connection: Connection, pid: int) -> None:
-        """Put the container's interface into the network namespace of `pid`."""
-        bridge.attach(connection.endpoint, connection.network, pid)
+        """Put the container's interfaces into the network namespace of `pid`."""
+        out, out6 = endpoints.ways_out(connection.places)
+        for place in connection.places:
+            self._attach(place, pid, default_route=place is out, default_route6=place is out6)
+
+    def _attach(
+        self, place: Place, pid: int, *, default_route: bool = False, default_route6: bool = False
+    ) -> None:
+        endpoint = place.endpoint
+        drivers.attach(
+            place.network,
+            endpoint,
+            pid,
+            default_route=default_route,
+            default_route6=default_route6,
+            settings=endpoints.sysctls(endpoint.driver_options, endpoint.interface),
+        )
+
+    def check_user_defined(self) -> None:
+        """Raises Unsupported where there are only the built-in networks."""
+
+    def join(self, container: Container, network: Network, options: EndpointOptions) -> None:
+        """Put a container that runs on one more network, at once."""
+        with self._networks.locked():
+            network = self._usable(network)
+            before = self._places_of(container.id)
+            taken = [place.endpoint.interface for place in before]
+            try:
+                (place,) = self._places(container.id, [network], [options], (), taken)
+                drivers.ensure(network)
+                self._apply_rules(self._used())
+                self._attach(place, container.state.pid)
+                self._redirect(container)
+            except BaseException:
+                self._leave(container, network)
+                raise
+
+    def leave(self, container: Container, network: Network) -> None:
+        """Take a container that runs off a network, at once."""
+        with self._networks.locked():
+            self._leave(container, network)
+
+    def _leave(self, container: Container, network: Network) -> None:
+        for endpoint in self._store.networks.endpoints(
+            network_id=network.id, container_id=container.id
+        ):
+            drivers.detach(network, endpoint, container.state.pid)
+        self._store.networks.release(container.id, network.id)
+        self._redirect(container)
+        if network.id not in self._used():
+            drivers.remove(network)
+
+    def _redirect(self, container: Container) -> None:
+        """After a change of its networks: the container's way out, and where its ports lead."""
+        places = self._places_of(container.id)
+        out, out6 = endpoints.ways_out(places)
+        netns.route(container.state.pid, out and out.endpoint, out6 and out6.endpoint)
+        chosen = endpoints.publisher(places)
+        published = container.state.published if chosen else ()
+        network_id = chosen.network.id if chosen else ""
+        now = {place.network.id: place.endpoint.ports for place in places if place.endpoint.ports}
+        if now != ({network_id: published} if published else {}):
+            self._store.networks.publish(container.id, network_id, published)
+        self._apply_rules(self._used())
+
+    def _places_of(self, container_id: str) -> list[Place]:
+        networks = {network.id: network for network in self._store.networks.list()}
+        return [
+            Place(networks[endpoint.network_id], endpoint)
+            for endpoint in self._store.networks.endpoints(container_id=container_id)
+        ]
+
+    def remove(self, network: Network) -> None:
+        """Forget a network, and its bridge. Raises Conflict while containers are on it."""
+        with self._networks.locked():
+            self._store.networks.remove(network.id)
+            drivers.remove(network)
+            self._apply_rules(self._used())
+
+    def networks_of(self, container_id: str) -> Sequence[Network]:
+        """Those the container is on."""
+        ids = {e.network_id for e in self._store.networks.endpoints(container_id=container_id)}
+        return [network for network in self._store.networks.list() if network.id in ids]
 
     def loopback_up(self, pid: int) -> None:
         """All that a container without a network has."""
-        bridge.loopback_up(pid)
+        netns.loopback_up(pid)
 
     def disconnect(self, container_id: str) -> None:
         """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`,
@@ -123,14 +241,14 @@ class Wiring:
         if not self._store.networks.endpoints(container_id=container_id):
             return
         with self._networks.locked():
-            endpoints = self._store.networks.endpoints(container_id=container_id)
-            for endpoint in endpoints:
+            left = self._store.networks.endpoints(container_id=container_id)
+            for endpoint in left:
                 bridge.detach(endpoint)
             self._store.networks.release(container_id)
             if not self._used() and not self._is_mine(container_id):
                 self._take_down_unused()
             else:
-                self._apply_rules(self._used() | {endpoint.network_id for endpoint in endpoints})
+                self._apply_rules(self._used() | {endpoint.network_id for endpoint in left})
 
     def _is_mine(self, container_id: str) -> bool:
         """Whether this process is the container's monitor (until a start, that is its creator)."""
@@ -163,21 +281,21 @@ class Wiring:
             self._take_down_unused()
 
     def bridged(self) -> Sequence[Network]:
-        """The networks that may have a bridge on this host."""
-        return [network for network in self._store.networks.list() if network.bridge]
+        """The networks that may have an interface on this host."""
+        return [n for n in self._store.networks.list() if n.driver not in ("host", "null")]
 
     def take_down_orphans(self, networks: Sequence[Network]) -> None:
         """Remove these bridges and our table though the store that knew of them is gone."""
         with self._networks.locked():
             for network in networks:
-                bridge.remove_bridge(network)
+                drivers.remove(network)
             bridge.apply(rules.render((), (), self._table), self._table)
 
     def _take_down_unused(self) -> None:
         used = self._used()
         for network in self._store.networks.list():
-            if network.bridge and network.id not in used:
-                bridge.remove_bridge(network)
+            if network.id not in used:
+                drivers.remove(network)
         self._apply_rules(used)
 
     def _used(self) -> set[str]:
@@ -190,48 +308,36 @@ class Wiring:
         bridge.apply(text, self._table)
 
     def _with_subnet(self, network: Network) -> Network:
-        """The network with a range of its own. The default one chooses when it is first used, and
-        again when it is idle and the host has begun to route its range elsewhere."""
-        if network.driver != "bridge":
+        """The network with a range of its own. One whose range nobody asked for chooses when it is
+        first used, and again when it is idle and the host has begun to route its range
+        elsewhere."""
+        chooses = network.driver == "bridge" and network.ipv4 and not _has_pool(network)
+        if not chooses:
             return network
         idle = not self._store.networks.endpoints(network_id=network.id)
         if network.subnet and not idle:
             return network
-        others = [n.subnet for n in self._store.networks.list() if n.subnet and n.id != network.id]
+        rows = [row for row in self._store.networks.list() if row.id != network.id]
+        others = [subnet for row in rows for subnet in endpoints.subnets(row)]
         routed = bridge.routed_subnets(ignore=network.bridge)
         if network.subnet and not ipam.overlaps_any(network.subnet, [*routed, *others]):
             return network
         subnet = ipam.choose_subnet(routed, others)
+        taken = {row.bridge for row in rows}
         chosen = network._replace(
             subnet=subnet,
             gateway=ipam.gateway_of(subnet),
-            bridge=network.bridge or bridge.free_name(self._bridges),
+            bridge=network.bridge or bridge.free_name(self.bridge_prefix, taken),
         )
         self._store.networks.replace(chosen)
         return chosen
+
+
+def _has_pool(network: Network) -> bool:
+    return any(not ipam.is_v6(pool.subnet) for pool in network.pools)
 
 
 def _mark(run: str) -> str:
     """Engines with directories of their own share neither a firewall table nor a bridge: what one
     takes down when it is idle must not be what another stands on."""
     return "" if run == STANDARD_RUN else f"{zlib.crc32(os.fsencode(run)):08x}"
-
-
-def _endpoint(
-    network: Network,
-    container_id: str,
-    used: frozenset[str],
-    bindings: tuple[PortBinding, ...],
-    mac_address: str,
-) -> Endpoint:
-    address = ipam.next_address(network.subnet, network.gateway, used)
-    return Endpoint(
-        network_id=network.id,
-        container_id=container_id,
-        address=address,
-        prefix_length=ipam.prefix_length_of(network.subnet),
-        gateway=network.gateway,
-        mac_address=mac_address or ipam.mac_for(address),
-        host_interface=f"veth{container_id[:10]}",
-        ports=bindings,
-    )

@@ -10,7 +10,7 @@ from struct import Struct
 from ..typed import NamedTuple
 
 REQUEST, MULTI, ACK, DUMP = 0x1, 0x2, 0x4, 0x300  # message flags
-EXCLUSIVE, CREATE = 0x200, 0x400
+REPLACE, EXCLUSIVE, CREATE = 0x100, 0x200, 0x400
 ERROR, DONE = 2, 3  # message types
 ACK_TLVS = 0x200  # the error message carries attributes (extended ack)
 NESTED = 0x8000
@@ -59,8 +59,8 @@ def link_body(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) 
     return _LINK.pack(family, 0, index, flags, change)
 
 
-def address_body(index: int, prefix_length: int, family: int) -> bytes:
-    return _ADDRESS.pack(family, prefix_length, 0, 0, index)
+def address_body(index: int, prefix_length: int, family: int, flags: int = 0) -> bytes:
+    return _ADDRESS.pack(family, prefix_length, flags, 0, index)
 
 
 def route_body(

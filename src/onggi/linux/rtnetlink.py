@@ -18,16 +18,22 @@ from . import libc, nlmsg
 
 _NETLINK, _ROUTE, NETFILTER = 16, 0, 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
-_INET = 2
+_INET, _INET6 = 2, 10
 _CLONE_NEWNET = 0x40000000
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _GETROUTE = 16, 17, 18, 20, 24, 26
-_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 10, 18, 28
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 16, 17, 18, 20, 24, 25, 26
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER, _BRIDGE_PORT_HAIRPIN = 1, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_NODAD = 0x02  # IFA_F_NODAD: usable at once
+_MACVLAN_MODE, _IPVLAN_MODE, _IPVLAN_FLAGS, _VLAN_ID = 1, 1, 2, 1
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+_IPVLAN_FLAG_BITS = {"bridge": 0, "private": 1, "vepa": 2}
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
-_TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
+_TABLE_MAIN, _PROTOCOL_BOOT, _UNICAST = 254, 3, 1
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
 UP = 0x1
 LOOPBACK_INDEX = 1  # the first interface of every network namespace
 
@@ -210,27 +216,80 @@ def delete_link(name: str) -> nlmsg.Request:
     return nlmsg.Request(_DELLINK, body, f"delete interface {name}", ignore=(errno.ENODEV,))
 
 
-def add_address(index: int, address: str, prefix_length: int) -> nlmsg.Request:
-    """Idempotent."""
-    raw = _socket.inet_pton(_INET, address)
-    host_bits = (1 << (32 - prefix_length)) - 1
-    broadcast = (int.from_bytes(raw, "big") | host_bits).to_bytes(4, "big")
+def create_macvlan(
+    name: str, *, parent: int, mode: str, mac: str, mtu: int, namespace: int
+) -> nlmsg.Request:
+    """An interface on the parent's wire with a MAC of its own, down, in the namespace."""
+    data = nlmsg.attribute(_MACVLAN_MODE, _MACVLAN_MODES[mode])
+    return _create_child(name, "macvlan", parent, data, mac, mtu, namespace)
+
+
+def create_ipvlan(
+    name: str, *, parent: int, mode: str, flag: str, mtu: int, namespace: int
+) -> nlmsg.Request:
+    """Like a macvlan with the parent's MAC."""
+    data = nlmsg.attribute(_IPVLAN_MODE, pack("=H", _IPVLAN_MODES[mode]))
+    data += nlmsg.attribute(_IPVLAN_FLAGS, pack("=H", _IPVLAN_FLAG_BITS[flag]))
+    return _create_child(name, "ipvlan", parent, data, "", mtu, namespace)
+
+
+def create_vlan(name: str, *, parent: int, number: int) -> nlmsg.Request:
+    """The parent's traffic that has this 802.1Q tag."""
+    return _create_child(name, "vlan", parent, nlmsg.attribute(_VLAN_ID, pack("=H", number)))
+
+
+def _create_child(
+    name: str, kind: str, parent: int, data: bytes, mac: str = "", mtu: int = 0, namespace: int = -1
+) -> nlmsg.Request:
     body = (
-        nlmsg.address_body(index, prefix_length, _INET)
-        + nlmsg.attribute(_IFA_LOCAL, raw)
-        + nlmsg.attribute(_IFA_ADDRESS, raw)
-        + nlmsg.attribute(_IFA_BROADCAST, broadcast)
+        nlmsg.link_body()
+        + nlmsg.attribute(_IFNAME, name)
+        + nlmsg.attribute(_LINK, parent)
+        + (nlmsg.attribute(_ADDRESS, _mac_bytes(mac)) if mac else b"")
+        + (nlmsg.attribute(_MTU, mtu) if mtu else b"")
+        + (nlmsg.attribute(_NET_NS_FD, namespace) if namespace >= 0 else b"")
+        + nlmsg.nest(_LINKINFO, nlmsg.attribute(_KIND, kind), nlmsg.nest(_DATA, data))
     )
+    flags = nlmsg.CREATE | nlmsg.EXCLUSIVE
+    return nlmsg.Request(_NEWLINK, body, f"create {kind} {name}", flags)
+
+
+def add_address(index: int, address: str, prefix_length: int) -> nlmsg.Request:
+    """Idempotent. An IPv6 address is usable at once: who gives them out gives each out once."""
+    family = _INET6 if ":" in address else _INET
+    raw = _socket.inet_pton(family, address)
+    body = nlmsg.address_body(index, prefix_length, family, _NODAD if family == _INET6 else 0)
+    body += nlmsg.attribute(_IFA_LOCAL, raw) + nlmsg.attribute(_IFA_ADDRESS, raw)
+    if family == _INET:
+        host_bits = (1 << (32 - prefix_length)) - 1
+        broadcast = (int.from_bytes(raw, "big") | host_bits).to_bytes(4, "big")
+        body += nlmsg.attribute(_IFA_BROADCAST, broadcast)
     what = f"add address {address}/{prefix_length}"
     return nlmsg.Request(_NEWADDR, body, what, nlmsg.CREATE | nlmsg.EXCLUSIVE, (errno.EEXIST,))
 
 
-def add_default_route(gateway: str) -> nlmsg.Request:
+def add_default_route(gateway: str, *, device: int = 0, v6: bool = False) -> nlmsg.Request:
+    """Through a gateway, or ("") straight out of `device`. Takes the place of the one there is."""
+    family = _INET6 if v6 or ":" in gateway else _INET
+    scope = _SCOPE_UNIVERSE if gateway or family == _INET6 else _SCOPE_LINK
     body = nlmsg.route_body(
-        _INET, 0, table=_TABLE_MAIN, protocol=_PROTOCOL_BOOT, scope=_SCOPE_UNIVERSE, kind=_UNICAST
-    ) + nlmsg.attribute(_RTA_GATEWAY, _socket.inet_pton(_INET, gateway))
-    what = f"add default route via {gateway}"
-    return nlmsg.Request(_NEWROUTE, body, what, nlmsg.CREATE | nlmsg.EXCLUSIVE)
+        family, 0, table=_TABLE_MAIN, protocol=_PROTOCOL_BOOT, scope=scope, kind=_UNICAST
+    )
+    if gateway:
+        body += nlmsg.attribute(_RTA_GATEWAY, _socket.inet_pton(family, gateway))
+    if device:
+        body += nlmsg.attribute(_RTA_OIF, device)
+    what = f"add default route via {gateway or device}"
+    return nlmsg.Request(_NEWROUTE, body, what, nlmsg.CREATE | nlmsg.REPLACE)
+
+
+def delete_default_route(*, v6: bool) -> nlmsg.Request:
+    """Idempotent."""
+    body = nlmsg.route_body(
+        _INET6 if v6 else _INET, 0, table=_TABLE_MAIN, protocol=0, scope=_SCOPE_NOWHERE, kind=0
+    )
+    gone = (errno.ESRCH, errno.ENOENT, errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+    return nlmsg.Request(_DELROUTE, body, "delete default route", ignore=gone)
 
 
 def find_link(socket: Netlink, *, name: str = "", index: int = 0) -> Link | None:
@@ -260,9 +319,10 @@ def _link(reply: nlmsg.Reply) -> Link:
     )
 
 
-def routes(socket: Netlink) -> list[Route]:
-    """The unicast IPv4 routes of every table."""
-    body = nlmsg.route_body(_INET, 0, table=0, protocol=0, scope=0, kind=0)
+def routes(socket: Netlink, *, v6: bool = False) -> list[Route]:
+    """The unicast routes of every table, of one family."""
+    family = _INET6 if v6 else _INET
+    body = nlmsg.route_body(family, 0, table=0, protocol=0, scope=0, kind=0)
     found = []
     for reply in socket.dump(nlmsg.Request(_GETROUTE, body, "list routes")):
         prefix_length, _table, kind, values = nlmsg.route_header(reply.body)
@@ -271,7 +331,7 @@ def routes(socket: Netlink) -> list[Route]:
         target, device, metric = (values.get(k) for k in (_RTA_DST, _RTA_OIF, _RTA_PRIORITY))
         found.append(
             Route(
-                _socket.inet_ntop(_INET, target) if target else "",
+                _socket.inet_ntop(family, target) if target else "",
                 prefix_length,
                 nlmsg.u32(device) if device else 0,
                 nlmsg.u32(metric) if metric else 0,

@@ -11,13 +11,14 @@ outside until its administrator lets our bridges pass: no other table can accept
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 from ..errors import Conflict, NotFound
 from ..linux import conntrack, nftables, rtnetlink, tools
+from ..linux.nlmsg import Request
 from ..spec.network import Endpoint, Network
-from . import ipam, rules
+from . import ipam, netns, options, rules
+from .netns import read_sysctl, write_sysctl
 
 PREFIX = "onggi"
 _DEFAULT_MTU = 1500
@@ -39,11 +40,16 @@ def routed_subnets(*, ignore: str = "") -> list[str]:
     return sorted(found)
 
 
-def free_name(prefix: str = PREFIX) -> str:
-    """The first of onggi0, onggi1, ... that no interface of this host has."""
+def exists(interface: str) -> bool:
+    with rtnetlink.Netlink() as socket:
+        return rtnetlink.find_link(socket, name=interface) is not None
+
+
+def free_name(prefix: str = PREFIX, taken: Collection[str] = ()) -> str:
+    """The first of onggi0, onggi1, ... that no interface of this host has, and not `taken`."""
     with rtnetlink.Netlink() as socket:
         number = 0
-        while rtnetlink.find_link(socket, name=f"{prefix}{number}"):
+        while f"{prefix}{number}" in taken or rtnetlink.find_link(socket, name=f"{prefix}{number}"):
             number += 1
     return f"{prefix}{number}"
 
@@ -64,26 +70,56 @@ def ensure_bridge(network: Network) -> None:
     with rtnetlink.Netlink() as socket:
         link = _find_bridge(socket, network)
         if link is None:
-            mac = ipam.mac_for(network.gateway)
-            socket.apply(rtnetlink.create_bridge(network.bridge, mac=mac, mtu=host_mtu()))
+            mac = ipam.mac_for(network.gateway or network.gateway6)
+            mtu = options.bridge_options(network.options).mtu if network.options else 0
+            socket.apply(rtnetlink.create_bridge(network.bridge, mac=mac, mtu=mtu or host_mtu()))
             link = _find_bridge(socket, network)
             if link is None:
                 raise NotFound(f"bridge {network.bridge} vanished while it was made")
-        if not link.flags & rtnetlink.UP:  # up comes last: an up bridge is a complete one
-            _write_sysctl(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
-            _write_sysctl(f"ipv6/conf/{network.bridge}/accept_ra", "0")
-            _write_sysctl(f"ipv4/conf/{network.bridge}/rp_filter", "1")
-            prefix_length = ipam.prefix_length_of(network.subnet)
-            socket.apply(
-                rtnetlink.add_address(link.number, network.gateway, prefix_length),
-                rtnetlink.set_up(link.number),
-            )
-    _write_sysctl("ipv4/ip_forward", "1")
+        if not (network.makes_link and link.flags & rtnetlink.UP):
+            # Up comes last: an up bridge of ours is a complete one.
+            _prepare(network)
+            socket.apply(*_addresses(network, link.number), rtnetlink.set_up(link.number))
+    write_sysctl("ipv4/ip_forward", "1")
+    if network.gateway6:
+        _forward_v6()
+
+
+def _prepare(network: Network) -> None:
+    """Settings of the new bridge, before it is up."""
+    write_sysctl(f"ipv6/conf/{network.bridge}/disable_ipv6", "0" if network.gateway6 else "1")
+    write_sysctl(f"ipv6/conf/{network.bridge}/accept_ra", "0")
+    write_sysctl(f"ipv6/conf/{network.bridge}/accept_dad", "0")
+    write_sysctl(f"ipv4/conf/{network.bridge}/rp_filter", "1")
+
+
+def _addresses(network: Network, index: int) -> list[Request]:
+    """The gateways, unless the network is one where the host has no address."""
+    found = options.bridge_options(network.options)
+    requests = []
+    if network.gateway and not found.inhibit_v4 and found.mode != "isolated":
+        length = ipam.prefix_length_of(network.subnet)
+        requests.append(rtnetlink.add_address(index, network.gateway, length))
+    if network.gateway6 and found.mode6 != "isolated":
+        length = ipam.prefix_length_of(network.subnet6)
+        requests.append(rtnetlink.add_address(index, network.gateway6, length))
+    return requests
+
+
+def _forward_v6() -> None:
+    """Switch forwarding on; interfaces that learn their routes from router advertisements go on
+    doing so, which the kernel stops on a router unless accept_ra is 2."""
+    if read_sysctl("ipv6/conf/all/forwarding") != "0":
+        return
+    for name in os.listdir("/proc/sys/net/ipv6/conf"):
+        if name not in ("all", "lo") and read_sysctl(f"ipv6/conf/{name}/accept_ra") == "1":
+            write_sysctl(f"ipv6/conf/{name}/accept_ra", "2")
+    write_sysctl("ipv6/conf/all/forwarding", "1")
 
 
 def remove_bridge(network: Network) -> None:
     with rtnetlink.Netlink() as socket:
-        if _find_bridge(socket, network):
+        if network.makes_link and _find_bridge(socket, network):
             socket.apply(rtnetlink.delete_link(network.bridge))
 
 
@@ -92,25 +128,27 @@ def attach(
     network: Network,
     netns_pid: int,
     *,
-    interface: str = "eth0",
     default_route: bool = True,
+    default_route6: bool = True,
 ) -> None:
-    """Put `interface` with the endpoint's address into the process's network namespace."""
-    with _namespace_of(netns_pid) as namespace:
-        with rtnetlink.inside(namespace):
-            # Before the interface is made: it takes them over, and hears no router advertisement.
-            _write_sysctl("ipv6/conf/default/accept_ra", "0")
-            _write_sysctl("ipv6/conf/default/disable_ipv6", "1")
-            container = rtnetlink.Netlink()
+    """Put the endpoint's interface with its address into the process's network namespace."""
+    interface = endpoint.interface
+    with netns.of_process(netns_pid) as namespace:
+        container = netns.prepared(namespace, endpoint)
         with container, rtnetlink.Netlink() as host:
             _create_pair(host, endpoint, network, namespace, interface)
             try:
-                gateway = endpoint.gateway if default_route and not network.internal else ""
-                _configure(container, endpoint, interface, gateway)
+                leads_out = not network.internal
+                netns.configure(
+                    container,
+                    endpoint,
+                    gateway=endpoint.gateway if default_route and leads_out else None,
+                    gateway6=endpoint.gateway6 if default_route6 and leads_out else None,
+                )
                 container.settle(interface)
                 host.settle(endpoint.host_interface)
                 host.settle(network.bridge)  # it has a carrier only with its first live port
-                _open_published(endpoint, network)
+                open_published(endpoint, network)
             except BaseException:
                 host.apply(rtnetlink.delete_link(endpoint.host_interface))
                 raise
@@ -142,28 +180,12 @@ def _create_pair(
         host.apply(pair, hairpin)
 
 
-def _configure(
-    container: rtnetlink.Netlink, endpoint: Endpoint, interface: str, gateway: str
-) -> None:
-    link = rtnetlink.find_link(container, name=interface)
-    if link is None:
-        raise NotFound(f"interface {interface} vanished from the container")
-    requests = [
-        rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX),
-        rtnetlink.add_address(link.number, endpoint.address, endpoint.prefix_length),
-        rtnetlink.set_up(link.number),
-    ]
-    if gateway:
-        requests.append(rtnetlink.add_default_route(gateway))
-    container.apply(*requests)
-
-
-def _open_published(endpoint: Endpoint, network: Network) -> None:
+def open_published(endpoint: Endpoint, network: Network) -> None:
     """What published ports need beyond the rules."""
     if any(_on_loopback(binding.host_ip) for binding in endpoint.ports):
         # Lets answers to 127.0.0.1 come back over the bridge. Containers cannot abuse it: the
         # rules drop whatever carries a loopback address and is not from lo.
-        _write_sysctl(f"ipv4/conf/{network.bridge}/route_localnet", "1")
+        write_sysctl(f"ipv4/conf/{network.bridge}/route_localnet", "1")
     for binding in endpoint.ports:
         if binding.protocol == "udp":  # a flow from before would keep its old destination
             conntrack.forget_port(conntrack.UDP, binding.host_port)
@@ -174,19 +196,11 @@ def _on_loopback(host_ip: str) -> bool:
 
 
 def detach(endpoint: Endpoint) -> None:
-    with rtnetlink.Netlink() as socket:
-        socket.apply(rtnetlink.delete_link(endpoint.host_interface))
+    if endpoint.host_interface:
+        with rtnetlink.Netlink() as socket:
+            socket.apply(rtnetlink.delete_link(endpoint.host_interface))
     if any(binding.protocol == "udp" for binding in endpoint.ports):
         conntrack.forget_address(endpoint.address)
-
-
-def loopback_up(pid: int) -> None:
-    """127.0.0.1 works in the process's network namespace; all that `--network none` has."""
-    with _namespace_of(pid) as namespace:
-        with rtnetlink.inside(namespace):
-            container = rtnetlink.Netlink()
-        with container:
-            container.apply(rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX))
 
 
 def apply(text: str, table: str = rules.TABLE) -> None:
@@ -222,30 +236,3 @@ def _find_bridge(socket: rtnetlink.Netlink, network: Network) -> rtnetlink.Link 
             hint=f"rename it: ip link set {network.bridge} name NEWNAME",
         )
     return link
-
-
-@contextmanager
-def _namespace_of(pid: int) -> Iterator[int]:
-    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _write_sysctl(name: str, value: str) -> None:
-    """Set /proc/sys/net/NAME unless it is so already; a kernel without IPv6 has nothing to set."""
-    try:
-        descriptor = os.open(f"/proc/sys/net/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        if os.read(descriptor, 64).strip() == value.encode():
-            return
-    finally:
-        os.close(descriptor)
-    descriptor = os.open(f"/proc/sys/net/{name}", os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, value.encode())
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,7 @@
 from ..typed import Literal, NamedTuple
 from .image import Healthcheck
 from .mount import MountPoint, MountRequest
-from .network import PortBinding
+from .network import EndpointOptions, PortBinding
 
 ContainerId = str  # 64 hexadecimal characters
 KillReason = Literal["", "oom", "stop timeout"]
@@ -92,8 +92,8 @@ class HostOptions(NamedTuple):
     userns_mode: str = ""
     runtime: str = ""  # another OCI runtime's name or path
     isolation: str = ""
-    mac_address: str = ""
-    address: str = ""  # --ip
+    endpoints: dict[str, EndpointOptions] | None = None  # by network; None: what the mode says
+    links: tuple[str, ...] = ()  # "container:alias", of the default bridge
     volume_driver: str = ""
     init: bool = False
     pid_mode: str = ""
@@ -197,6 +197,7 @@ class ContainerState(NamedTuple):
     stopped_by_user: bool = False
     interrupted: bool = False  # it ran when the host or its monitor went down
     health: Health | None = None
+    published: tuple[PortBinding, ...] = ()  # what its monitor holds, with real numbers
 
 
 class Container(NamedTuple):

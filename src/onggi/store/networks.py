@@ -93,8 +93,9 @@ class Networks:
                 raise NotFound(f"network {network_id} not found")
             used = _addresses(connection, network_id)
             endpoint = choose(used)
-            if endpoint.address and endpoint.address in used:
-                raise Conflict(f"Address already in use: {endpoint.address}")
+            for address in (endpoint.address, endpoint.address6):
+                if address and address in used:
+                    raise Conflict(f"Address already in use: {address}")
             key = (network_id, endpoint.container_id)
             if connection.execute(
                 "SELECT 1 FROM endpoint WHERE network_id = ? AND container_id = ?", key
@@ -104,13 +105,36 @@ class Networks:
                 )
             connection.execute(
                 "INSERT INTO endpoint VALUES (?, ?, ?, ?)",
-                (*key, endpoint.address, dump(endpoint)),
+                (*key, endpoint.address or endpoint.address6, dump(endpoint)),
             )
             for port in endpoint.ports:
                 _take_port(connection, endpoint, port)
             return endpoint
 
         return self._db.write(work)
+
+    def publish(
+        self, container_id: ContainerId, network_id: str, ports: tuple[PortBinding, ...]
+    ) -> None:
+        """Say on which of the container's networks its ports are published: there, and nowhere
+        else ("" for nowhere)."""
+
+        def work(connection: Connection) -> None:
+            connection.execute("DELETE FROM host_port WHERE container_id = ?", (container_id,))
+            rows = connection.execute(
+                "SELECT network_id, body FROM endpoint WHERE container_id = ?", (container_id,)
+            ).fetchall()
+            for id_, body in rows:
+                endpoint = parse(Endpoint, body, "an endpoint")
+                endpoint = endpoint._replace(ports=ports if id_ == network_id else ())
+                connection.execute(
+                    "UPDATE endpoint SET body = ? WHERE network_id = ? AND container_id = ?",
+                    (dump(endpoint), id_, container_id),
+                )
+                for port in endpoint.ports:
+                    _take_port(connection, endpoint, port)
+
+        self._db.write(work)
 
     def release(self, container_id: ContainerId, network_id: str = "") -> None:
         """Give back the container's addresses and ports (on one network, or on all). Idempotent."""
@@ -134,8 +158,11 @@ def _network(body: str) -> Network:
 
 
 def _addresses(connection: Connection, network_id: str) -> frozenset[str]:
-    rows = connection.execute("SELECT address FROM endpoint WHERE network_id = ?", (network_id,))
-    return frozenset(str(row[0]) for row in rows)
+    rows = connection.execute(
+        "SELECT address, json_extract(body, '$.address6') FROM endpoint WHERE network_id = ?",
+        (network_id,),
+    )
+    return frozenset(address for row in rows for address in row if address)
 
 
 def _take_port(connection: Connection, endpoint: Endpoint, port: PortBinding) -> None:

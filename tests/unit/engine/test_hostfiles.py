@@ -7,13 +7,17 @@ from onggi.errors import InvalidInput
 
 
 def test_hosts_names_the_container_and_the_extra_hosts() -> None:
-    text = hostfiles.hosts("web", "", "172.17.0.2", ["db:10.0.0.5", "h:host-gateway"], "172.17.0.1")
+    text = hostfiles.hosts(
+        "web", "", ["172.17.0.2"], ["db:10.0.0.5", "h:host-gateway"], "172.17.0.1"
+    )
     assert "127.0.0.1\tlocalhost\n" in text
     assert text.endswith("10.0.0.5\tdb\n172.17.0.1\th\n172.17.0.2\tweb\n")
 
 
 def test_a_domain_name_comes_first() -> None:
-    assert "1.2.3.4\tweb.example.org web\n" in hostfiles.hosts("web", "example.org", "1.2.3.4", [])
+    assert "1.2.3.4\tweb.example.org web\n" in hostfiles.hosts(
+        "web", "example.org", ["1.2.3.4"], []
+    )
 
 
 def test_loopback_resolvers_are_left_out() -> None:
@@ -35,8 +39,8 @@ def test_flags_win() -> None:
 @pytest.mark.parametrize("bad", ["a\nb", "a b", "", "a\tb", "a\0", "-x", "x" * 300])
 def test_no_value_can_add_a_line(bad: str) -> None:
     for attempt in (
-        lambda: hostfiles.hosts("h", "", "", [f"{bad}:1.2.3.4"]),
-        lambda: hostfiles.hosts("h", "", "", [f"a:{bad}"]),
+        lambda: hostfiles.hosts("h", "", (), [f"{bad}:1.2.3.4"]),
+        lambda: hostfiles.hosts("h", "", (), [f"a:{bad}"]),
         lambda: hostfiles.resolv_conf("", servers=[bad]),
         lambda: hostfiles.resolv_conf("", search=[bad]),
         lambda: hostfiles.resolv_conf("", options=[bad]),

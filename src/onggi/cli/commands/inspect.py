@@ -32,12 +32,7 @@ def image(session: Session, name: str, size: bool) -> Mapping[str, Any]:
 
 
 def network(session: Session, name: str, size: bool) -> Mapping[str, Any]:
-    from ...engine import inspection
-
-    engine = session.engine
-    found = engine.networks.get(name)
-    names = {c.id: c.name for c in engine.containers.list(all=True)}
-    return inspection.network(found, engine.networks.users(found), names)
+    return session.engine.networks.inspect(name)
 
 
 def volume(session: Session, name: str, size: bool) -> Mapping[str, Any]:

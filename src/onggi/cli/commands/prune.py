@@ -1,4 +1,4 @@
-"""`container prune`, `image prune`, `volume prune`, `builder prune`, `system prune`."""
+"""`prune` of containers, images, volumes, networks, the build cache, and of the system."""
 
 import os
 import time
@@ -103,6 +103,25 @@ def prune_volumes(session: Session, chosen: Chosen, *, everything: bool) -> None
         session.out.line("")
 
 
+def networks(session: Session, values: Values, arguments: list[str]) -> int:
+    chosen = chosen_by(values)
+    if not confirmed(
+        session, values, "This will remove all custom networks not used by at least one container."
+    ):
+        return 0
+    prune_networks(session, chosen)
+    return 0
+
+
+def prune_networks(session: Session, chosen: Chosen) -> None:
+    removed = session.engine.networks.prune(chosen)
+    if removed:
+        session.out.line("Deleted Networks:")
+        for name in removed:
+            session.out.line(name)
+        session.out.line("")
+
+
 def builder(session: Session, values: Values, arguments: list[str]) -> int:
     kind = "all build cache" if values.on("all") else "all dangling build cache"
     if not confirmed(session, values, f"This will remove {kind}."):
@@ -139,6 +158,7 @@ def system(session: Session, values: Values, arguments: list[str]) -> int:
         return 0
     before = used(session)
     prune_containers(session, chosen)
+    prune_networks(session, chosen)
     if values.on("volumes"):
         prune_volumes(session, chosen, everything=False)
     prune_images(session, filters, everything=everything)
@@ -171,6 +191,12 @@ VOLUME_PRUNE = Command(
         "  -a, --all             Remove all unused volumes, not just anonymous ones\n"
         '      --filter filter   Provide filter values (e.g. "label=<label>")\n' + FORCE,
     ),
+)
+NETWORK_PRUNE = Command(
+    usage="[OPTIONS]",
+    summary="Remove all unused networks",
+    run=networks,
+    flags=flag_table(UNTIL + FORCE),
 )
 BUILDER_PRUNE = Command(
     usage="[OPTIONS]",
