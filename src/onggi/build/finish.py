@@ -3,15 +3,17 @@
 Owns what is written at the end, and in which order; what goes into an index is for `publish`.
 """
 
+import time
+from collections.abc import Callable
 from functools import partial
 
 from ..engine.engine import Engine
-from ..errors import InvalidInput, NotFound
+from ..errors import InvalidInput, NotFound, OnggiError
 from ..progress import Report
 from ..spec.digest import Digest
 from ..spec.image import MAX_LAYERS, History, ImageConfig, config_document
 from ..spec.jsontext import canonical
-from ..spec.platform import Platform
+from ..spec.platform import Platform, parse_platform
 from ..spec.reference import Reference
 from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import format_rfc3339
@@ -19,8 +21,8 @@ from . import export, history
 from .bases import Bases
 from .cache import Cache
 from .graph import Plan
-from .operate import Maker, Result
-from .options import Annotations, BuildOptions, BuildResult, epoch_of, platforms_of
+from .operate import FailedRun, Maker, Result
+from .options import Annotations, BuildOptions, BuildResult, Failure, epoch_of, platforms_of
 from .solve import Solution
 
 if TYPE_CHECKING:
@@ -148,6 +150,26 @@ def _archive(work: Work, images: "list[Built]", notes: Annotations, destination:
     with publish.layout(work.engine, work.tags, images, notes) as (directory, digest):
         export.to(destination, work.options.stdout, partial(publish.write_tar, directory))
     return digest
+
+
+def show_failure(
+    engine: Engine, show: Callable[[Failure], None], error: OnggiError, failed: FailedRun
+) -> None:
+    """Hand on an image of the failed step's file system, which is removed afterwards."""
+    operation = failed.operation
+    config = ImageConfig(
+        parse_platform(operation.platform),
+        failed.layers,
+        created=format_rfc3339(time.time_ns()),
+        env=operation.env,
+        working_dir=operation.working_dir,
+        user=operation.user,
+    )
+    image_id = engine.store.images.add(canonical(config_document(config))).id
+    try:
+        show(Failure(error, image_id, operation.network_mode))
+    finally:
+        engine.store.images.remove(image_id, force=True)
 
 
 # -- the image

@@ -72,6 +72,13 @@ class Missing(NamedTuple):
     told: dict[str, Any] = {}  # noqa: RUF012 - never mutated
 
 
+class FailedRun(NamedTuple):
+    """A RUN that failed, and the layers with all it had written."""
+
+    operation: RunOp
+    layers: Layers
+
+
 class Maker:
     def __init__(
         self, engine: Engine, cache: Cache, contexts: OpenContext, loans: Loans, report: Report
@@ -82,6 +89,8 @@ class Maker:
         self.loans = loans
         self.report = report
         self.pinned: set[Digest] = set()
+        self.keeps_failed = False
+        self.failed: FailedRun | None = None
 
     def find(
         self, vertex: Vertex, inputs: list[Result], *, fresh: bool = False
@@ -146,7 +155,15 @@ class Maker:
         mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
             limits = self.loans.limits
-            return ops.run(self.engine, operation, parent, lent, limits, tell.output)
+            keep = self._keep(operation, parent) if self.keeps_failed else None
+            return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
+
+    def _keep(self, operation: RunOp, parent: Layers) -> Callable[[str], None]:
+        def failed(upper: str) -> None:
+            made = self.engine.store.layers.commit(upper)
+            self.failed = FailedRun(operation, (*parent, made.diff_id))
+
+        return failed
 
     def _remote(self, operation: UrlOp | GitOp) -> Result:
         from . import remote

@@ -93,8 +93,10 @@ def run(
     lent: Lent,
     limits: HostOptions,
     output: Callable[[int, bytes], None],
+    failed: Callable[[str], None] | None = None,
 ) -> Digest:
-    """The layer that the command leaves. Raises InvalidInput with docker's words when it fails."""
+    """The layer that the command leaves. Raises InvalidInput with docker's words when it fails,
+    after `failed` was given the directory with what it wrote."""
     if not parent:
         raise InvalidInput(
             f"RUN {' '.join(operation.args)[:200]}: the stage is empty, there is no program in it",
@@ -125,7 +127,7 @@ def run(
     )
     stubs = _stubs(engine, operation, parent)
     with engine.steps.step(options, parent, lent) as step:
-        return _finish(engine, operation, step, stubs, seen, kept)
+        return _finish(engine, operation, step, stubs, seen, kept, failed)
 
 
 def _stubs(engine: Engine, operation: RunOp, parent: Layers) -> list[str]:
@@ -145,12 +147,15 @@ def _finish(
     stubs: list[str],
     output: Callable[[int, bytes], None],
     kept: bytearray,
+    failed: Callable[[str], None] | None,
 ) -> Digest:
     result = step.run(output)
     if result.exit_code == 0:
         mountpoints.remove(result.upper_path, stubs)
         made = engine.store.layers.commit(result.upper_path, mtime_clamp_s=operation.epoch)
         return made.diff_id
+    if failed is not None:
+        failed(result.upper_path)
     why = " (it was OOM-killed: out of memory)" if result.oom_killed else ""
     raise InvalidInput(
         f"The command '{' '.join(operation.args)}' returned a non-zero code: "

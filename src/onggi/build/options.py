@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, OnggiError
 from ..spec.container import HostOptions
 from ..spec.digest import Digest
 from ..spec.mount import MountRequest
@@ -43,6 +43,14 @@ class Annotations(NamedTuple):
     of_descriptor: dict[str, str] = {}  # noqa: RUF012 - never mutated
 
 
+class Failure(NamedTuple):
+    """A RUN that failed: an image of its file system, which is gone when the callback returns."""
+
+    error: OnggiError
+    image_id: Digest
+    network_mode: str
+
+
 class BuildOptions(NamedTuple):
     """What `docker build` asks.
 
@@ -80,6 +88,7 @@ class BuildOptions(NamedTuple):
     sbom: bool = False
     provenance: Literal["", "min", "max"] = ""
     annotations: Annotations | None = None
+    on_failure: Callable[[Failure], None] | None = None  # steps then run one at a time
     cache_from: tuple[CacheSource, ...] = ()
     cache_to: tuple[CacheTarget, ...] = ()
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from ..dockerfile.instructions import read
 from ..engine.engine import Engine
-from ..errors import InvalidInput
+from ..errors import InvalidInput, OnggiError
 from ..progress import Message, Report, Warning
 from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
@@ -75,14 +75,21 @@ def _solved(
 ) -> "list[finish.Solved]":
     """One platform after the other: what they share is found the second time."""
     solved = []
+    maker.keeps_failed = options.on_failure is not None
     for platform, made in plans.items():
         if len(plans) > 1:
             report(Message(f"Building for {platform}"))
-        image_id = partial(finish.image_id, options, platform, made)
         solver = Solver(
-            made, maker, report, fresh_stages=options.no_cache_filter, image_id=image_id
-        )
-        solved.append(finish.Solved(platform, made, solver.solve()))
+            made, maker, report,
+            fresh_stages=options.no_cache_filter, serial=options.on_failure is not None,
+            image_id=partial(finish.image_id, options, platform, made),
+        )  # fmt: skip
+        try:
+            solved.append(finish.Solved(platform, made, solver.solve()))
+        except OnggiError as error:
+            if options.on_failure is not None and maker.failed is not None:
+                finish.show_failure(maker.engine, options.on_failure, error, maker.failed)
+            raise
     return solved
 
 

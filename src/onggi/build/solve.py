@@ -64,6 +64,7 @@ class Solver:
         *,
         fresh_stages: frozenset[str] = frozenset(),
         image_id: Callable[[dict[int, Result]], Digest] | None = None,
+        serial: bool = False,
     ) -> None:
         """`image_id` names the image when its last step is done."""
         self.plan = plan
@@ -71,6 +72,7 @@ class Solver:
         self.maker = maker
         self.report = report
         self.fresh_stages = fresh_stages
+        self.serial = serial  # one step at a time, all in this process
         self.results: dict[int, Result] = {}
         self.cached_steps = 0
         numbered = list(enumerate(plan.steps, 1))
@@ -99,7 +101,7 @@ class Solver:
                 self._tell_held()
                 if not self.waiting and not workers.busy:
                     break
-                if len(self.waiting) == 1 and not workers.busy:
+                if self.serial or (len(self.waiting) == 1 and not workers.busy):
                     self._do_here()
                     continue
                 for vertex in list(self.waiting)[: workers.free]:

@@ -82,7 +82,7 @@ class Bars:
 
     def _draw(self) -> None:
         self._next_draw = time.monotonic() + REDRAW_S
-        columns, rows = _size(self._out.fd)
+        columns, rows = terminal_size(self._out.fd)
         shown = list(self._layers.values())[-max(rows - 1, 1) :]  # no cursor climbs above the top
         lines = [layer_line(layer, columns) for layer in shown]
         up = f"\x1b[{self._height}A" if self._height else ""
@@ -113,7 +113,8 @@ def bar(current: int, total: int, width: int) -> str:
     return ("=" * filled + ">").ljust(width)
 
 
-def _size(fd: int) -> tuple[int, int]:
+def terminal_size(fd: int) -> tuple[int, int]:
+    """Columns and rows."""
     try:
         columns, rows = os.get_terminal_size(fd)
     except OSError:

@@ -174,8 +174,8 @@ OWN_OPTIONS = {  # what the docker client lacks without its build plugin, builda
     "--allow", "--annotation", "--attest", "--build-context", "--cache-to", "--call", "--check",
     "--explain", "--load",
     "--metadata-file", "--pod",
-    "--no-cache-filter", "--output", "--progress", "--provenance", "--push", "--sbom", "--secret",
-    "--security",
+    "--no-cache-filter", "--on-error", "--output", "--progress", "--provenance", "--push", "--sbom",
+    "--secret", "--security",
     "--security-check", "--ssh", "--volume",
 }  # fmt: skip
 

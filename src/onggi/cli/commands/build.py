@@ -2,26 +2,48 @@
 
 import os
 import sys
+from functools import partial
 
 from ...build.export import STDOUT
-from ...build.options import BuildOptions, CacheSource, CacheTarget
+from ...build.options import BuildOptions, CacheSource, CacheTarget, Failure
 from ...build.service import build, check
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
-from ...progress import ignore
+from ...progress import Event, ignore
 from ...spec.container import HostOptions, Resources
+from ...spec.digest import Digest
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
+from ...typed import Protocol
 from ...units import parse_size
-from .. import buildattest, buildloans, buildoutput, environment, limits, mounts, waterfall
+from .. import (
+    buildattest,
+    buildloans,
+    buildoutput,
+    environment,
+    limits,
+    mounts,
+    waterfall,
+)
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
-from ..rawjson import RawJson
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
 MAX_DOCKERFILE = 16 << 20
 EXPLAIN_COLUMNS = 120
+
+
+class Progress(Protocol):
+    """What tells a user of a build, whatever way."""
+
+    def __call__(self, event: Event) -> None: ...
+
+    def failed(self) -> None: ...
+
+    def finished(
+        self, image_id: Digest, tags: tuple[str, ...], steps: int, cached: int
+    ) -> None: ...
 
 
 class BadTag(CommandError):
@@ -34,17 +56,15 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
         remove_old(values.text("iidfile"))
     if values.on("check") or values.text("call") == "check":
         return run_check(session, options)
+    on_terminal = session.out.is_terminal() and sys.stdin.isatty()
     to_stdout = any(output.destination == STDOUT for output in options.outputs)
     if to_stdout and sys.stdout.isatty():
         raise refusal(
             "refusing to write a tar to the terminal", "redirect it, or name a file: -o FILE"
         )
-    quiet = values.on("quiet") or to_stdout
-    lines: StepLines | RawJson
-    if values.text("progress") == "rawjson":
-        lines = RawJson(session)
-    else:
-        lines = StepLines(session, quiet=quiet, mode=values.text("progress"))
+    lines = progress(session, values, quiet=values.on("quiet") or to_stdout)
+    if on_terminal and values.text("on-error") == "shell":
+        options = options._replace(on_failure=partial(failed_shell, session, lines))
     try:
         result = build(session.engine, options, lines)
     except OnggiError as error:
@@ -64,6 +84,42 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     if values.text("metadata-file"):
         buildoutput.write_metadata(values.text("metadata-file"), result)
     return 0
+
+
+def progress(session: Session, values: Values, *, quiet: bool) -> Progress:
+    """--progress, or docker's variable for it; on a terminal a live view unless told otherwise."""
+    mode = values.text("progress")
+    if not values.given("progress"):
+        mode = session.environ.get("BUILDKIT_PROGRESS") or mode
+    if mode not in ("auto", "plain", "tty", "quiet", "rawjson"):
+        raise refusal(f"invalid progress mode {mode}")
+    if mode == "rawjson":
+        from ..rawjson import RawJson
+
+        return RawJson(session)
+    drawn = session.out.is_terminal() and session.environ.get("TERM", "dumb") != "dumb"
+    if mode == "tty" and not drawn:
+        raise refusal(
+            "--progress=tty needs a terminal", "auto looks for itself whether there is one"
+        )
+    if drawn and not quiet and mode in ("auto", "tty"):
+        from ..livesteps import LiveSteps
+
+        return LiveSteps(session)
+    return StepLines(session, quiet=quiet, mode=mode)
+
+
+def failed_shell(session: Session, lines: Progress, failure: Failure) -> None:
+    """--on-error=shell: the error, then a shell where the step stood."""
+    from .. import dispatch
+
+    lines.failed()
+    session.complain(client_side(failure.error))
+    session.err.line("")
+    session.err.line("A shell in the failed step's file system; leave it with exit:")
+    session.err.flush()
+    words = ["run", "--rm", "-it", "--network", failure.network_mode, "--entrypoint", "/bin/sh"]
+    dispatch.guarded(session, [*words, failure.image_id])
 
 
 def run_check(session: Session, options: BuildOptions) -> int:
@@ -87,8 +143,8 @@ def run_check(session: Session, options: BuildOptions) -> int:
 
 
 def build_options(session: Session, values: Values, context: str) -> BuildOptions:
-    if values.text("progress") not in ("auto", "plain", "tty", "quiet", "rawjson"):
-        raise refusal(f"invalid progress mode {values.text('progress')}")
+    if values.text("on-error") not in ("", "shell"):
+        raise refusal(f"invalid --on-error {values.text('on-error')}: shell is known")
     for name in ("rm", "disable-content-trust"):
         if not values.on(name):
             raise NotSupportedYet(f"flag --{name}=false is not supported yet")
@@ -303,6 +359,8 @@ BUILD = Command(
                                  (default "default")
       --no-cache                 Do not use cache when building the image
       --no-cache-filter list     Do not cache specified stages
+      --on-error string          What to do when a step fails ("shell": open one in its file
+                                 system, on a terminal)
   -o, --output list              Output destination (format: "type=local,dest=path")
       --platform string          Set platform if server is multi-platform capable
       --progress string          Set type of progress output ("auto", "plain", "tty")
