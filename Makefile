@@ -5,7 +5,7 @@
 
 PORT ?= 8000
 RUN := .venv/bin/python -m
-SCRIPTS := tools/base_image tools/demo tools/dockerd tools/parity
+SCRIPTS := tools/base_image tools/demo tools/dockerd tools/openapi tools/parity
 
 .PHONY: demo test check differential style clean
 
