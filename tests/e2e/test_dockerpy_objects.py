@@ -209,3 +209,39 @@ def test_events_can_be_stopped(client: Any, onggi: Onggi) -> None:
     stream.close()
     thread.join(60)
     assert not thread.is_alive() and [e["Action"] for e in seen] == ["create", "destroy"]
+
+
+# -- networks
+
+
+def test_networks(client: Any, onggi: Onggi) -> None:
+    pool = docker.types.IPAMPool(subnet="10.79.0.0/24", gateway="10.79.0.1")
+    made = client.networks.create(
+        "pynet", driver="bridge", labels={"k": "v"}, check_duplicate=True, attachable=True,
+        options={}, internal=False, enable_ipv6=False, ipam=docker.types.IPAMConfig(
+            pool_configs=[pool]
+        ),
+    )  # fmt: skip
+    onggi("run", "-d", "--name", "pyweb", "busybox", "sleep", "1000")
+    try:
+        assert client.networks.get("pynet").id == made.id == client.networks.get(made.id).id
+        made.connect("pyweb", aliases=["w"], ipv4_address="10.79.0.5")
+        made.reload()
+        (member,) = made.attrs["Containers"].values()
+        assert (made.name, member["Name"]) == ("pynet", "pyweb")
+        (found,) = client.networks.list(names=["pynet"], greedy=True)
+        assert found.attrs["Containers"] and found.short_id == made.id[:12]
+        assert [n.name for n in client.networks.list(filters={"label": "k=v"})] == ["pynet"]
+        assert client.networks.list(ids=[made.id])
+        made.disconnect("pyweb", force=True)
+        made.reload()
+        assert not made.attrs["Containers"]
+        with pytest.raises(docker.errors.APIError):
+            client.networks.create("pynet")
+        with pytest.raises(docker.errors.NotFound):
+            client.networks.get("ghost")
+    finally:
+        onggi.remove_containers()
+        made.remove()
+    client.networks.create("pyprune")
+    assert "pyprune" in client.networks.prune()["NetworksDeleted"]

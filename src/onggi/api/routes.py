@@ -5,10 +5,20 @@ tells what they get and may answer) and `ROUTES = (Route("GET", "/images/json", 
 then its name below. What is not here is answered with docker's "page not found".
 """
 
-from . import build, diskusage, distribution, events, images, refused, system, volumes
+from . import (
+    build,
+    diskusage,
+    distribution,
+    events,
+    images,
+    networks,
+    refused,
+    system,
+    volumes,
+)
 from .route import Route
 
-NOUNS = (system, images, build, distribution, volumes, diskusage, events, refused)
+NOUNS = (system, images, build, distribution, volumes, networks, diskusage, events, refused)
 
 
 def all_routes() -> tuple[Route, ...]:

@@ -5,6 +5,7 @@ The words are docker's (moby api/types/network, daemon/network.go, libnetwork).
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -217,9 +218,9 @@ def select(
     for name, texts in filters.items():
         match name:
             case "name":
-                chosen = [n for n in chosen if any(text in n.name for text in texts)]
+                chosen = [n for n in chosen if any(_matches(text, n.name) for text in texts)]
             case "id":
-                chosen = [n for n in chosen if any(n.id.startswith(text) for text in texts)]
+                chosen = [n for n in chosen if any(_matches(text, n.id) for text in texts)]
             case "driver":
                 chosen = [n for n in chosen if n.driver in texts]
             case "scope":
@@ -237,6 +238,14 @@ def select(
             case _:
                 raise InvalidInput(f"invalid filter '{name}'")
     return chosen
+
+
+def _matches(text: str, name: str) -> bool:
+    """The whole, or a regular expression for a part of it."""
+    try:
+        return text == name or re.search(text, name) is not None
+    except re.error:
+        return False
 
 
 def _of_type(found: Sequence[Network], texts: Sequence[str]) -> list[Network]:

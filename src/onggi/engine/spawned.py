@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from ..spec.codec import decode
+from ..spec.network import EndpointOptions
 from ..typed import Any
 from .engine import Engine
 from .execs import ExecOptions
@@ -72,6 +73,23 @@ def commit(engine: Engine, arguments: Arguments, fds: Sequence[int], report: Rep
         message=arguments["message"],
         changes_=arguments["changes"],
         pause=arguments["pause"],
+    )
+
+
+def connect_network(
+    engine: Engine, arguments: Arguments, fds: Sequence[int], report: Report
+) -> None:
+    """A container that runs is joined at once."""
+    asked = arguments["options"]
+    options = None if asked is None else decode(EndpointOptions, asked)
+    engine.networks.connect(arguments["network"], arguments["container"], options)
+
+
+def disconnect_network(
+    engine: Engine, arguments: Arguments, fds: Sequence[int], report: Report
+) -> None:
+    engine.networks.disconnect(
+        arguments["network"], arguments["container"], force=arguments["force"]
     )
 
 
