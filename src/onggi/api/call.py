@@ -19,6 +19,7 @@ from ..spec.jsontext import canonical
 from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import progresslines
 from .decode import MAX_JSON, Fields, Query, parse_json
+from .shared import Shared
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -48,7 +49,7 @@ EMPTY = Answer(204)
 
 class Call:
     """`params` are the placeholders of the route's path, decoded; `version` is the API's that the
-    client asked for, the newest without a prefix."""
+    client asked for, the newest without a prefix; `shared` is what requests have in common."""
 
     def __init__(
         self,
@@ -58,8 +59,10 @@ class Call:
         params: Mapping[str, str],
         query: Query,
         headers: tuple[Header, ...],
+        shared: Shared,
     ) -> None:
         self.engine = engine
+        self.shared = shared
         self.exchange = exchange
         self.request = exchange.request
         self.version = version
@@ -119,6 +122,11 @@ class Call:
 
     def hijack(self, content_type: str) -> Raw:
         return self.exchange.hijack([("Content-Type", content_type), *self._headers])
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """Those of every answer."""
+        return self._headers
 
     def begin(self, status: int, content_type: str, headers: tuple[Header, ...]) -> None:
         kind = (("Content-Type", content_type),) if content_type else ()

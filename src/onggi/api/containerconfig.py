@@ -4,6 +4,7 @@ Every field of docker's Config, HostConfig and NetworkingConfig is read here or 
 supported, has no meaning on Linux, or is refused when it asks for what we do not have.
 """
 
+import json
 import re
 
 from ..errors import InvalidInput
@@ -119,3 +120,30 @@ def _healthcheck(body: Fields) -> Healthcheck | None:
         start_interval_ns=fields.integer("StartInterval"),
     )
     return None if found == Healthcheck() else found
+
+
+def as_changes(body: Fields) -> list[str]:
+    """The Config that a commit may bring, as instructions of a Dockerfile."""
+    found = []
+    for field, word in (("Cmd", "CMD"), ("Entrypoint", "ENTRYPOINT")):
+        words = body.words(field)
+        if words:
+            found.append(f"{word} {json.dumps(list(words))}")
+    for entry in body.strings("Env"):
+        name, _, value = entry.partition("=")
+        found.append(f"ENV {name}={_quoted(value)}")
+    for name, value in body.string_map("Labels").items():
+        found.append(f"LABEL {_quoted(name)}={_quoted(value)}")
+    found += [f"EXPOSE {port}" for port in body.keys("ExposedPorts")]
+    found += [f"VOLUME {json.dumps([path])}" for path in body.keys("Volumes")]
+    for field, word in (("User", "USER"), ("WorkingDir", "WORKDIR"), ("StopSignal", "STOPSIGNAL")):
+        if body.text(field):
+            found.append(f"{word} {body.text(field)}")
+    found += [f"ONBUILD {line}" for line in body.strings("OnBuild")]
+    return found
+
+
+def _quoted(text: str) -> str:
+    """As a word of a Dockerfile that expands nothing."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'

@@ -6,10 +6,15 @@ then its name below. What is not here is answered with docker's "page not found"
 """
 
 from . import (
+    attach,
     build,
+    containerfiles,
+    containers,
+    containerstats,
     diskusage,
     distribution,
     events,
+    execs,
     images,
     networks,
     refused,
@@ -18,7 +23,22 @@ from . import (
 )
 from .route import Route
 
-NOUNS = (system, images, build, distribution, volumes, networks, diskusage, events, refused)
+NOUNS = (
+    system,
+    containers,
+    attach,
+    containerfiles,
+    containerstats,
+    execs,
+    images,
+    build,
+    distribution,
+    volumes,
+    networks,
+    diskusage,
+    events,
+    refused,
+)
 
 
 def all_routes() -> tuple[Route, ...]:

@@ -5,7 +5,7 @@ The only place where an error becomes an HTTP status.
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .. import __version__
 from ..errors import InvalidInput, OnggiError
@@ -19,6 +19,7 @@ from .decode import Query, parse_query
 from .metrics import CONTENT_TYPE, Counters
 from .route import NEWEST, OLDEST, Found, Route, Table, split_path, version_of
 from .routes import all_routes
+from .shared import Shared
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -46,6 +47,7 @@ class Service:
         counters: Counters | None = None,
     ) -> None:
         self._engine = engine
+        self._shared = Shared()
         extra = (Route("GET", "/metrics", self._metrics),) if counters else ()
         self._table = Table((*all_routes(), *extra))
         self._log = log
@@ -57,7 +59,7 @@ class Service:
         the connection ends then."""
         started = time.monotonic()
         operation = "unknown"
-        call = Call(self._engine, exchange, NEWEST, {}, Query(), self._headers())
+        call = self._call(exchange, NEWEST, {}, Query())
         try:
             found, call = self._routed(exchange)
             operation = found.route.operation
@@ -86,9 +88,12 @@ class Service:
         found = self._table.find(request.method, segments)
         if found is None or found.route.since > version:
             raise PageNotFound("page not found")
-        return found, Call(
-            self._engine, exchange, version, found.params, parse_query(query), self._headers()
-        )
+        return found, self._call(exchange, version, found.params, parse_query(query))
+
+    def _call(
+        self, exchange: Exchange, version: Version, params: Mapping[str, str], query: Query
+    ) -> Call:
+        return Call(self._engine, exchange, version, params, query, HEADERS, self._shared)
 
     def _check_origin(self, exchange: Exchange) -> None:
         """On TCP: no page of a browser may speak through its user's certificate, and no name that
@@ -107,9 +112,6 @@ class Service:
         if error.http_status == 304:
             return Answer(304)
         return json_answer({"message": error.message}, error.http_status)
-
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        return HEADERS
 
     def _finished(self, exchange: Exchange, operation: str, seconds: float) -> None:
         self._log(access.line(exchange, seconds))

@@ -191,22 +191,21 @@ class Exchange:
         rest = None if self._length is None else self._length - self._taken
         return self._waits or rest is None or rest > BLOCK
 
-    def hijack(self, headers: Iterable[Header], *, status: int = 0, reason: str = "") -> Raw:
-        """Give the connection up to the handler. `status` 0: 101 for a client that asks for an
-        upgrade to tcp, else the 200 of docker's first clients, whose body never ends. Raises
-        Refused when there is still a body to come."""
+    def hijack(self, headers: Iterable[Header], *, whole: bytes = b"") -> Raw:
+        """Give the connection up to the handler: after 101 for a client that asks for an upgrade to
+        tcp, else after the 200 of docker's first clients, whose body never ends; or after `whole`,
+        an answer as it is. Raises Refused when there is still a body to come."""
         if self.read():
             raise Refused(400, "a stream cannot begin before the end of the request's body")
         asks = "upgrade" in self.request.header("connection").lower()
-        if status == 0 and asks and self.request.header("upgrade"):
-            status, reason = 101, "UPGRADED"
-            headers = [*headers, ("Connection", "Upgrade"), ("Upgrade", "tcp")]
-        elif status == 0:
-            status, reason = 200, "OK"
-        lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
+        upgrade = bool(whole) or (asks and bool(self.request.header("upgrade")))
+        lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        if upgrade:
+            lines += ["Connection: Upgrade", "Upgrade: tcp"]
         self.hijacked = True
-        self.status = status
-        self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self.status = 101 if upgrade else 200
+        self._send(whole or "\r\n".join([*lines, "", ""]).encode("latin-1"))
         pending = bytes(self._buffered)
         self._buffered.clear()
         return Raw(self._connection, pending)

@@ -17,6 +17,7 @@ from .strict import Refused, end_of_head
 
 HEAD_DEADLINE_S = 30.0
 IDLE_S = 300.0
+LINGER_S = 2.0
 MAX_CONNECTIONS = 1024
 BACKLOG = 512
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -174,7 +175,10 @@ class _Connection:
             if exchange.status:
                 return False  # in the middle of an answer: nothing but the end can tell
             raise
-        return exchange.finish()
+        goes_on = exchange.finish()
+        if not goes_on and not exchange.hijacked:
+            _linger(self._connection)
+        return goes_on
 
     def _head(self) -> bytes:
         """The next request's head; b"" when the peer has left between two requests. A peer may be
@@ -211,16 +215,26 @@ class _Connection:
 def _last_words(connection: socket.socket, answer: bytes) -> None:
     """An answer to a peer that may still be sending: closed so that it can read it."""
     try:
-        connection.settimeout(2.0)
+        connection.settimeout(LINGER_S)
         connection.sendall(answer)
-        connection.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + 2.0
-        while time.monotonic() < deadline and connection.recv(BLOCK):
-            pass
+        _linger(connection)
     except OSError:
         pass
     finally:
         connection.close()
+
+
+def _linger(connection: socket.socket) -> None:
+    """Take what the peer is still sending, for a moment: closed at once, the kernel would throw our
+    answer away before it is read."""
+    try:
+        connection.settimeout(LINGER_S)
+        connection.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + LINGER_S
+        while time.monotonic() < deadline and connection.recv(BLOCK):
+            pass
+    except OSError:
+        pass
 
 
 def _keep_alive(connection: socket.socket) -> None:

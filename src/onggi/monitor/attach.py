@@ -6,6 +6,7 @@ wants; a client without OUTPUT only learns of the end (EXITED).
 
 import _socket as socket  # `socket` itself takes 2 ms to import
 import os
+import select
 import time
 from collections.abc import Iterator
 
@@ -93,6 +94,10 @@ class Attachment:
         for start in range(0, len(data), 1 << 16):
             self._send(STDIN, data[start : start + (1 << 16)])
 
+    def only_tell_end(self) -> None:
+        """Give up output and input; the end is still told."""
+        self._send(HELLO, b"\0")
+
     def close_stdin(self) -> None:
         self._send(CLOSE_STDIN, b"")
 
@@ -116,6 +121,14 @@ class Attachment:
             else:
                 output.append((stream, payload))
         return output
+
+    def has_ended(self) -> bool:
+        """Whether the end has been told, for a client without OUTPUT; never waits."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        while not self.ended and self.exit_code is None and poll.poll(0):
+            self.receive()
+        return self.ended or self.exit_code is not None
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         while not self.ended:
