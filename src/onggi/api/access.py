@@ -6,10 +6,10 @@ import time
 from ..httpd.exchange import Exchange
 
 _PLAIN = frozenset(
-    "all condition container copyUIDGID detach detachKeys digests filters follow force fromImage h "
-    "limit link logs name noOverwriteDirNonDir noprune one-shot path pause platform ps_args q quiet "
-    "reference remote repo rm shared-size signal since size stderr stdin stdout stream t tag tail "
-    "term timestamps tty type until v verbose version w".split()
+    "all condition container copyUIDGID detach detachKeys digests filters follow force fromImage "
+    "h limit link logs name noOverwriteDirNonDir noprune one-shot path pause platform ps_args q "
+    "quiet reference remote repo rm shared-size signal since size stderr stdin stdout stream t tag "
+    "tail term timestamps tty type until v verbose version w".split()
 )
 _HIDDEN = "[redacted]"
 

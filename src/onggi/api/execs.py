@@ -47,7 +47,7 @@ def start(call: Call) -> Answer | None:
     body = call.json(optional=True)
     found = call.shared.find(call.params["id"])
     container = call.engine.containers.get(found.container_id)
-    lifecycle.require(container, lifecycle.Event.EXEC)
+    lifecycle.require(container, "exec")
     rows, columns = _console_size(body)
     if rows and columns:
         found.options = found.options._replace(rows=rows, columns=columns)
