@@ -211,3 +211,23 @@ def test_another_users_store_is_refused(host: Machine, user: User) -> None:
     other.shell("mkdir -p ~/mine && chmod 777 ~/mine")
     done = user("--root", f"/home/{other.name}/mine", "ps", code=1)
     assert "stores of different users do not mix" in done.stderr
+
+
+def test_doctor_and_info_name_the_tier(user: User) -> None:
+    found = json.loads(user.out("doctor", "--format", "json"))
+    tier, name = (2, "subordinate ids") if user.name == "alice" else (3, "single id")
+    assert (found["Tier"], found["Name"]) == (tier, name)
+    by_name = {finding["Name"]: finding for finding in found["Findings"]}
+    assert by_name["network"]["About"] == "pasta"
+    assert by_name["layers"]["Level"] == "note"
+    about, fix = user.out("info", "-f", "{{.Privilege}}\n{{.PrivilegeRaise}}").splitlines()
+    assert about.startswith(f"tier {tier} of 4: {name}")
+    assert fix.startswith("sudo onggi" if tier == 2 else "sudo usermod --add-subuids ")
+    assert f"raise it: {fix}" in user.out("doctor")
+
+
+def test_unshare_looks_in(user: User) -> None:
+    assert user.out("unshare", "id", "-u") == "0"
+    inside = user.out("unshare", "readlink", "/proc/self/ns/user")
+    assert user.out("run", "--rm", "busybox", "readlink", "/proc/self/ns/user") == inside
+    user("unshare", "/nothing/there", code=127)

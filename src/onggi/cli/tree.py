@@ -59,6 +59,8 @@ COMMANDS = {
     "logout": "login:LOGOUT",
     "version": "system:VERSION",
     "info": "system:INFO",
+    "doctor": "privilege:DOCTOR",
+    "unshare": "privilege:UNSHARE",
     "serve": "serve:SERVE",
 }
 

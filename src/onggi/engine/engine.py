@@ -143,7 +143,7 @@ class Engine:
     def system(self) -> "System":
         from .system import System
 
-        return System(self.store, self.containers, self.images, self.volumes)
+        return System(self.store, self.containers, self.images, self.volumes, self._settings.tier)
 
     def close(self) -> None:
         self.store.close()

@@ -204,15 +204,15 @@ def maps() -> tuple[subids.Map, subids.Map]:
         own = (userns.own_map(kind) for kind in ("uid", "gid"))
         every_uid, every_gid = (tuple((i, i, n) for i, _, n in rows) for rows in own)
         return every_uid, every_gid
-    uids, gids = subordinate()
-    if not (uids and gids and _have_tools()):
+    uids, gids = subordinate(os.geteuid())
+    if not (uids and gids and have_tools()):
         uids = gids = ()
     return subids.mapping(os.geteuid(), uids), subids.mapping(os.getegid(), gids)
 
 
-def subordinate() -> tuple[subids.Ranges, subids.Ranges]:
-    """What /etc/subuid and /etc/subgid give to us."""
-    user, number = _user_name(), os.geteuid()
+def subordinate(number: int) -> tuple[subids.Ranges, subids.Ranges]:
+    """What /etc/subuid and /etc/subgid give to that user."""
+    user = user_name(number)
     found = []
     for path in ("/etc/subuid", "/etc/subgid"):
         try:
@@ -223,17 +223,18 @@ def subordinate() -> tuple[subids.Ranges, subids.Ranges]:
     return found[0], found[1]
 
 
-def _have_tools() -> bool:
+def have_tools() -> bool:
     try:
         return bool(tools.find("newuidmap") and tools.find("newgidmap"))
     except Unavailable:
         return False
 
 
-def _user_name() -> str:
+def user_name(number: int) -> str:
+    """ "" for a number without an account."""
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(number).pw_name
     except KeyError:
         return ""

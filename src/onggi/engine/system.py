@@ -13,6 +13,7 @@ from .containers import Containers
 from .images import Images
 from .imageview import layer_size
 from .paths import file_bytes
+from .tier import ROOT, Tier
 from .volumes import Volumes
 
 API_VERSION = "1.51"
@@ -30,12 +31,18 @@ class Usage(NamedTuple):
 
 class System:
     def __init__(
-        self, store: Store, containers: Containers, images: Images, volumes: Volumes
+        self,
+        store: Store,
+        containers: Containers,
+        images: Images,
+        volumes: Volumes,
+        tier: Tier = ROOT,
     ) -> None:
         self._store = store
         self._containers = containers
         self._images = images
         self._volumes = volumes
+        self._tier = tier
 
     def version(self) -> dict[str, str]:
         platform, host = host_platform(), os.uname()
@@ -72,7 +79,17 @@ class System:
             "DockerRootDir": self._store.root,
             "Name": host.nodename,
             "ServerVersion": __version__,
+            **self._privilege(),
         }
+
+    def _privilege(self) -> dict[str, Any]:
+        """The tier, and the command that raises it."""
+        if self._tier.is_root:
+            return {"Privilege": "root", "PrivilegeRaise": ""}
+        from . import diagnosis, doctor
+
+        found = diagnosis.privilege(doctor.look(self._store, self._tier))
+        return {"Privilege": found.about, "PrivilegeRaise": found.fix}
 
     def usage(self) -> list[Usage]:
         """Images, containers, volumes and build cache."""

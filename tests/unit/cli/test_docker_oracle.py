@@ -168,6 +168,8 @@ OWN_COMMANDS = {
     "builder explain",
     "builder du",
     "serve",
+    "doctor",
+    "unshare",
     *(path for path in tree.COMMANDS if path.startswith("pod ")),
 }
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours

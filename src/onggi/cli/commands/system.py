@@ -27,6 +27,7 @@ INFO_LINES = (
     ("Kernel Version", "KernelVersion"), ("Operating System", "OperatingSystem"),
     ("OSType", "OSType"), ("Architecture", "Architecture"), ("CPUs", "NCPU"),
     ("Total Memory", "MemTotal"), ("Name", "Name"), ("Docker Root Dir", "DockerRootDir"),
+    ("Privilege", "Privilege"),
 )  # fmt: skip
 
 
@@ -66,6 +67,8 @@ def info(session: Session, values: Values, arguments: list[str]) -> int:
         if key == "MemTotal":
             value = format_binary_size(int(value))
         session.out.line(f"{title}: {value}")
+        if key == "Privilege" and found["PrivilegeRaise"]:
+            session.out.line(f" Raise it: {found['PrivilegeRaise']}")
         if key == "Driver":
             for name, text in found.get("DriverStatus") or ():
                 session.out.line(f" {name}: {text}")
