@@ -9,7 +9,11 @@ import os
 import sys
 import time
 
+from .shelf import Shelf
+
 OLDEST_PYTHON = (3, 11)
+# Packages of commands that take seconds: what they import would only make the shelf longer.
+SLOW = frozenset(f"onggi.{name}" for name in ("api", "build", "cri", "httpd", "registry"))
 BEGAN_NS, USED_NS = time.monotonic_ns(), time.process_time_ns()  # for --trace
 
 
@@ -78,6 +82,14 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
+def collect_rarely() -> None:
+    """The garbage collector looks for cycles among all that we import, finds none, and takes 2 ms
+    of every start: only after this many new objects."""
+    import gc
+
+    gc.set_threshold(100_000, 20, 100)
+
+
 def prepare(site: str) -> str:
     """Set the import path; the text of the refusal when code would come from an unsafe place."""
     if sys.version_info < OLDEST_PYTHON:
@@ -112,9 +124,19 @@ def finish(status: int) -> None:
     os._exit(status)
 
 
+def open_shelf() -> Shelf:
+    """After the main is imported: `--version` needs no more than that."""
+    package = os.path.dirname(__file__)
+    path = f"{package}/__pycache__/shelf.{sys.implementation.cache_tag}"
+    shelf = Shelf(path, os.stat(package).st_uid)
+    sys.meta_path.insert(0, shelf)
+    return shelf
+
+
 def boot() -> None:
     site, program, *arguments = sys.argv[1:]
     open_standard_streams()
+    collect_rarely()
     refusal = prepare(site)
     if refusal:
         sys.stderr.write(f"{program}: {refusal}\n")
@@ -128,4 +150,8 @@ def boot() -> None:
         from .engine.spawner import main
     else:
         from .cli.main import main
-    finish(main(arguments, dict(os.environ)))
+    shelf = open_shelf()
+    status = main(arguments, dict(os.environ))
+    if not sys.dont_write_bytecode and SLOW.isdisjoint(sys.modules):
+        shelf.stock((f"{os.path.dirname(__file__)}/", f"{os.path.dirname(os.__file__)}/"))
+    finish(status)

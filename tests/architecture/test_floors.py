@@ -8,7 +8,7 @@ from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src" / "onggi"
 FLOORS = [  # a package imports only lower floors and itself, never a sibling
-    {"typed"},
+    {"shelf", "typed"},
     {"jsons", "patterns", "signals", "trace"},
     {"errors", "progress", "streams", "units"},
     {"linux", "spec"},

@@ -10,13 +10,15 @@ import pytest
 SRC = Path(__file__).parents[2] / "src" / "onggi"
 # What is banned, and where it is allowed.
 IMPORTS = {
-    "typing": ("typed.py",), "tarfile": (), "pickle": (), "marshal": (), "shelve": (), "random": (),
+    "typing": ("typed.py",), "tarfile": (), "pickle": (),
+    "marshal": ("shelf.py",), "shelve": (), "random": (),
     "yaml": ("engine/cdi.py",), "dbm": (),
     "ctypes": (), "_ctypes": ("linux/libc.py",), "subprocess": ("linux/tools.py",), "pty": (),
     "multiprocessing": (), "xmlrpc": (), "telnetlib": (), "http.server": (), "tempfile": (),
 }  # fmt: skip
 CALLS = {
-    "os.chroot": (), "os.system": (), "os.popen": (), "tempfile.mktemp": (), "eval": (), "exec": (),
+    "os.chroot": (), "os.system": (), "os.popen": (), "tempfile.mktemp": (), "eval": (),
+    "exec": ("shelf.py",),
     "os.umask": ("runtime/init.py", "runtime/become.py"),  # the init stage: a process of its own
     "os.set_inheritable": ("engine/networks.py",),  # a lock that nft is to hold on to
     "os.kill": (

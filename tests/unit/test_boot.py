@@ -42,7 +42,7 @@ def lay_package(root: Path) -> None:
         (package / name).mkdir(parents=True)
         (package / name / "__init__.py").touch()
         (package / name / "main.py").write_text(MAIN % program)
-    for name in ("__init__.py", "__main__.py", "boot.py"):
+    for name in ("__init__.py", "__main__.py", "boot.py", "shelf.py"):
         shutil.copy(CHECKOUT / "src/onggi" / name, package)
 
 

@@ -18,6 +18,7 @@ import termios
 import time
 from collections.abc import Callable
 
+from .. import shelf
 from .. import signals as signal
 from ..streams import CLOSE_STDIN, EXITED, RESIZE, STDERR, STDIN, STDOUT
 from ..typed import NamedTuple
@@ -55,6 +56,7 @@ def supervise(
 ) -> int:
     """Run until the process has ended and `on_exit(exit_code)` returned; returns the exit code
     (128 + n for signal n). What `on_exit` returns, why it was killed or "", is told to clients."""
+    shelf.close()
     loop = _Loop(task, log, server)
     if first_client is not None:
         client = Client(first_client, patient=True)
