@@ -73,7 +73,8 @@ TAIL = """
 - B5: docker's NET_RAW is kept by default, and with it ARP spoofing on a bridge.
 - B9: maps of user namespaces are not among these tests.
 - B16: a 32-bit program reaches AF_ALG through socketcall, as with docker: docs/seccomp.md.
-- AppArmor and SELinux: only that asking for them where they are not is an error.
+- AppArmor and SELinux: only that asking for them where they are not is an error, and that labels
+  reach a kernel, which refuses them.
 - Machines other than x86-64: the springboard's code for arm64 was run under an emulator only.
 """
 

@@ -156,7 +156,7 @@ class Execs:
 
     def _plan(self, container: Container, options: ExecOptions) -> JoinPlan:
         held = capability.held() & capability.bounding()
-        return specgen.exec_plan(
+        plan = specgen.exec_plan(
             container,
             options.args,
             env=options.env,
@@ -170,6 +170,7 @@ class Execs:
             seccomp=sandbox.seccomp_program(container.config, held, self._paths),
             ids=tier.current().ids,
         )
+        return sandbox.labelled(plan, container)
 
     def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:
         if container.config.options.host.runtime in specgen.OWN_RUNTIMES:

@@ -10,7 +10,7 @@ from ..spec.mount import MountRequest, Volume
 from ..spec.network import Endpoint, Network, PortBinding
 from ..spec.platform import host_platform
 from ..typed import Any
-from . import mountview, networkview
+from . import mountview, networkview, sandbox
 from .paths import Paths
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -37,6 +37,7 @@ def container(
 ) -> dict[str, Any]:
     args = c.config.process.args
     base = paths.container(c.id)
+    labels = sandbox.labels(c)
     result: dict[str, Any] = {
         "Id": c.id,
         "Created": rfc3339(c.created_ns),
@@ -52,9 +53,9 @@ def container(
         "RestartCount": c.state.restart_count,
         "Driver": "overlay2",
         "Platform": host_platform().os,
-        "MountLabel": "",
-        "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "MountLabel": labels.mount,
+        "ProcessLabel": labels.selinux,
+        "AppArmorProfile": labels.apparmor,
         "ExecIDs": None,
         "HostConfig": {**_host_config(c.config.options.host), "Links": _links(c)},
         "GraphDriver": {"Data": {"UpperDir": paths.upper(c.id)}, "Name": "overlay2"},

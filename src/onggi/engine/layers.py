@@ -3,10 +3,8 @@
 Nobody is told of a layer that is not there.
 """
 
-import os
-
 from ..errors import Unsupported
-from ..linux import capability, landlock
+from ..linux import capability, landlock, lsm
 from ..spec.container import HostOptions, Resources
 from ..typed import NamedTuple
 from . import security, specgen
@@ -33,13 +31,12 @@ def _free_pids() -> int:
 def refuse_missing(host: HostOptions) -> None:
     """A layer that was asked for and is not there is an error, never a silence."""
     wanted = security.options(host)
+    apparmor = "" if wanted.apparmor in ("default", "unconfined") else wanted.apparmor
     for name, key, value in (
-        ("AppArmor", "apparmor", wanted.apparmor),
-        ("SELinux", "label", wanted.label),
+        ("AppArmor", "apparmor", apparmor),
+        ("SELinux", "label", ",".join(wanted.label)),
     ):
-        if value and has_module(name.lower()):
-            raise Unsupported(f"--security-opt {key}={value[:80]}: onggi applies no {name} profile")
-        if value:
+        if value and not lsm.is_on(name.lower()):
             raise Unsupported(
                 f"--security-opt {key}={value[:80]}: {name} is not enabled on this host"
             )
@@ -53,15 +50,6 @@ def refuse_missing(host: HostOptions) -> None:
             "--security strict needs Landlock of Linux 6.12, which this kernel lacks",
             hint="--security-opt landlock=off does without",
         )
-
-
-def has_module(name: str) -> bool:
-    """Whether a security module of the kernel is active."""
-    try:
-        with open("/sys/kernel/security/lsm", encoding="ascii") as file:
-            return name in file.read().strip().split(",")
-    except OSError:  # securityfs is not mounted
-        return os.path.isdir(f"/sys/fs/{name}") or os.path.isdir(f"/sys/module/{name}")
 
 
 def active(host: HostOptions) -> list[Layer]:
@@ -92,10 +80,26 @@ def active(host: HostOptions) -> list[Layer]:
         Layer("landlock", security.uses_landlock(host), f"the kernel has version {have}"
               if have else "the kernel has none"),
         Layer("process limit", limit > 0, str(limit) if limit > 0 else "none"),
-        Layer("apparmor", False, _module("apparmor")),
-        Layer("selinux", False, _module("selinux")),
+        _apparmor(host, wanted.apparmor),
+        _selinux(wanted.label),
     ]  # fmt: skip
 
 
-def _module(name: str) -> str:
-    return "not applied by onggi" if has_module(name) else "the kernel has none"
+def _apparmor(host: HostOptions, wanted: str) -> Layer:
+    from . import mac
+
+    if not lsm.is_on("apparmor"):
+        return Layer("apparmor", False, "the kernel has none")
+    if wanted not in ("default", "unconfined"):
+        return Layer("apparmor", True, wanted)
+    ours = wanted == "default" and not host.privileged and mac.can_load()
+    about = mac.PROFILE if ours else "unconfined"
+    return Layer("apparmor", ours, about)
+
+
+def _selinux(words: tuple[str, ...]) -> Layer:
+    if not lsm.is_on("selinux"):
+        return Layer("selinux", False, "the kernel has none")
+    return Layer(
+        "selinux", bool(words), ", ".join(words) or "--security-opt label=type:… asks for it"
+    )

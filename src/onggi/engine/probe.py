@@ -99,7 +99,7 @@ class Checks:
             seccomp=sandbox.seccomp_program(config, held, self._services.paths),
             ids=self._services.tier.ids,
         )
-        return plan._replace(reap=True)
+        return sandbox.labelled(plan, self._container)._replace(reap=True)
 
     def _is_paused(self) -> bool:
         """A frozen container answers nothing: that is not a failure."""

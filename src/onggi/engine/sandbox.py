@@ -4,9 +4,9 @@ import os
 import stat
 
 from ..errors import InvalidInput
-from ..linux import capability, seccomp
-from ..runtime.plan import Device
-from ..spec.container import ContainerConfig
+from ..linux import capability, lsm, seccomp
+from ..runtime.plan import Device, JoinPlan, Labels
+from ..spec.container import Container, ContainerConfig
 from ..typed import TYPE_CHECKING
 from . import security, specgen
 from .paths import Paths
@@ -52,6 +52,32 @@ def read_profile(path: str) -> str:
             return file.read(MAX_PROFILE_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"opening seccomp profile ({path}) failed: {error}") from error
+
+
+def labels(container: Container) -> Labels:
+    """What AppArmor and SELinux call it; nothing is loaded where the kernel has neither."""
+    wanted = security.options(container.config.options.host).label
+    if not wanted and not lsm.is_on("apparmor"):
+        return Labels()
+    from . import mac
+
+    return mac.labels(container)
+
+
+def loaded_labels(container: Container) -> Labels:
+    """The same, with a profile of ours in the kernel. Raises Unavailable."""
+    found = labels(container)
+    if found.apparmor:
+        from . import mac
+
+        if found.apparmor == mac.PROFILE:
+            mac.load()
+    return found
+
+
+def labelled(plan: JoinPlan, container: Container) -> JoinPlan:
+    """A process that joins, with its container's labels."""
+    return plan._replace(process=plan.process._replace(labels=labels(container)))
 
 
 def host_devices(directory: str = "/dev") -> tuple[Device, ...]:

@@ -26,8 +26,8 @@ NO_ROUTER_ADVERTISEMENTS = ("net.ipv6.conf.all.accept_ra", "net.ipv6.conf.defaul
 
 
 class SecurityOptions(NamedTuple):
-    """The words, parsed. `seccomp` is "default", "unconfined" or a profile's text; `apparmor` and
-    `label` are "" where nothing is asked for."""
+    """The words, parsed. `seccomp` is "default", "unconfined" or a profile's text; `apparmor` is
+    "default", "unconfined" or a profile's name."""
 
     no_new_privileges: bool = False
     seccomp: str = "default"
@@ -35,8 +35,8 @@ class SecurityOptions(NamedTuple):
     mask: tuple[str, ...] = ()
     unmask: tuple[str, ...] = ()  # "ALL" too
     landlock: bool | None = None
-    apparmor: str = ""
-    label: str = ""
+    apparmor: str = "default"
+    label: tuple[str, ...] = ()
 
 
 def options(host: HostOptions) -> SecurityOptions:
@@ -72,9 +72,9 @@ def _with_word(found: SecurityOptions, word: str) -> SecurityOptions:
         case "landlock" if value in ("on", "off"):
             return found._replace(landlock=value == "on")
         case "apparmor" if value:
-            return found._replace(apparmor="" if value == "unconfined" else value)
+            return found._replace(apparmor=value)
         case "label" if separator:
-            return found._replace(label="" if value == "disable" else value)
+            return found._replace(label=() if value == "disable" else (*found.label, value))
     raise InvalidInput(f"invalid --security-opt 2: {word!r}")
 
 

@@ -16,7 +16,7 @@ import termios
 
 from .. import signals as signal
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, landlock, noids, process, rlimit, safefs, seccomp, springboard
+from ..linux import capability, landlock, lsm, noids, process, rlimit, safefs, seccomp, springboard
 from ..linux.libc import syscall
 from ..typed import NoReturn
 from . import command, handshake, identity
@@ -36,11 +36,13 @@ class Ready:
         self.env = env
         self.ends = ends
         self.writable: list[int] | None = None
+        self.proc_fd = -1  # where the labels are set
 
     def execute(self, end: handshake.ChildEnd) -> NoReturn:
         """Session, terminal, descriptors, filter, execve."""
         attach(self.ends, self.plan.preserve_fds, self.plan.kept)
         spring = open_springboard(self.plan, end)
+        set_labels(self.plan, self.proc_fd)
         if self.plan.one_id:
             noids.load()
         if self.plan.landlock is not None:
@@ -255,11 +257,24 @@ def attach(ends: Ends, preserve_fds: int = 0, kept: tuple[int, ...] = ()) -> Non
 
 def open_springboard(plan: ProcessPlan, end: handshake.ChildEnd) -> int:
     """What is executed first, so that the command's name cannot come to mean our interpreter (A1);
-    -1 where that cannot be: then only the look at the name before stands in the way."""
+    -1 where that cannot be: then only the look at the name before stands in the way. SELinux lets
+    a label begin with files of certain types only, and a memory file has none of them."""
+    if plan.labels.selinux:
+        return -1
     try:
         return springboard.make(end.report) if springboard.passes(plan.seccomp_program) else -1
     except OSError:
         return -1
+
+
+def set_labels(plan: ProcessPlan, proc_fd: int) -> None:
+    for module, label in plan.labels.of_process:
+        lsm.set_exec_label(proc_fd, module, label)
+
+
+def open_proc(plan: ProcessPlan) -> int:
+    """For `set_labels`; opened while the host's mounts are there. -1 where nothing is to be set."""
+    return lsm.open_proc() if plan.labels.of_process else -1
 
 
 def load_filter(plan: ProcessPlan) -> None:

@@ -163,6 +163,7 @@ class _Birth:
         self._fifos = fifos
         self._layers: list[int] = []
         self._preserved = range(0)
+        self._proc_fd = -1
         self._parts = rootfs.Parts()
 
     def open(self) -> None:
@@ -220,6 +221,7 @@ class _Birth:
             become.set_oom_score(plan.process.oom_score_adj)
         if plan.init:
             process.set_title(reaper.TITLE)
+        self._proc_fd = become.open_proc(plan.process)
         tree = self._build(step)
         trace.mark("root file system")
         step.name = "pivot_root"
@@ -263,6 +265,7 @@ class _Birth:
             namespace.unshare(namespace.CLONE_NEWCGROUP)
         step.name = "set up the process"
         ready = become.prepare(plan.process, tree.root_fd, self.streams.ends)
+        ready.proc_fd = self._proc_fd
         trace.mark("user, capabilities, command found")
         end.tell(handshake.READY)
         if self._fifos is not None:

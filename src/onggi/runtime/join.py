@@ -112,6 +112,7 @@ def _child(
         step.name = "join the control groups"  # before the namespace that hides them
         cgroup.join()
     step.name = "join the container's namespaces"
+    proc_fd = become.open_proc(plan.process)
     guard.seal()
     flags = sum(namespace.FLAGS[kind] for kind in plan.namespaces if kind != "pid")
     end.wait(handshake.GO)
@@ -123,6 +124,7 @@ def _child(
     root_fd = safefs.openat2(-100, "/", safefs.O_PATH_DIRECTORY)
     step.name = "set up the process"
     ready = become.prepare(plan.process, root_fd, streams.ends)
+    ready.proc_fd = proc_fd
     trace.mark("namespaces, user, capabilities, command found")
     end.wait(handshake.START)
     step.name = "execute the command"

@@ -5,8 +5,8 @@ Errors name the field. What a container asks for and onggi does not do is refuse
 
 import os
 
-from ..errors import InvalidInput
-from ..linux import capability, namespace, seccomp
+from ..errors import InvalidInput, Unsupported
+from ..linux import capability, lsm, namespace, seccomp
 from ..linux.cgroup import DeviceRule
 from ..linux.cgroupextra import Extra
 from ..spec.container import Resources
@@ -69,7 +69,10 @@ def parse(document: Any, directory: str) -> Bundle:
     if not version.startswith("1."):
         raise config.error("ociVersion", f"is {version!r}, not 1.x")
     root, linux = config.object("root"), config.object("linux")
-    linux.refuse("intelRdt", "mountLabel")
+    linux.refuse("intelRdt")
+    mount_label = linux.get("mountLabel", str, "")
+    if mount_label and not lsm.is_on("selinux"):
+        raise Unsupported("config.json: linux.mountLabel: this kernel does not have SELinux")
     root_path = os.path.join(directory, root.get("path", str, ""))
     if not root.has("path"):
         raise root.error("path", "is missing")
@@ -77,9 +80,11 @@ def parse(document: Any, directory: str) -> Bundle:
         raise config.error("process", "is missing")
     hooks = _hooks(config.object("hooks"))
     limits = ociresources.parse(linux.object("resources"))
+    process = ociprocess.parse_process(config.object("process"))
+    process = process._replace(labels=process.labels._replace(mount=mount_label))
     plan = InitPlan(
         root=BindRoot(root_path),
-        process=_with_filter(ociprocess.parse_process(config.object("process")), linux),
+        process=_with_filter(process, linux),
         namespaces=_namespaces(linux),
         mounts=tuple(_mount(item, directory) for item in config.objects("mounts")),
         masked_paths=_absolute(linux, "maskedPaths"),

@@ -41,6 +41,8 @@ def document(
     }
     if seccomp is not None:
         linux["seccomp"] = seccomp
+    if plan.process.labels.mount:
+        linux["mountLabel"] = plan.process.labels.mount
     if plan.uid_map:
         for key, maps in (("uidMappings", plan.uid_map), ("gidMappings", plan.gid_map)):
             names = ("containerID", "hostID", "size")
@@ -74,6 +76,10 @@ def process_document(
         ],
         "noNewPrivileges": plan.no_new_privileges,
     }
+    if plan.labels.apparmor:
+        found["apparmorProfile"] = plan.labels.apparmor
+    if plan.labels.selinux:
+        found["selinuxLabel"] = plan.labels.selinux
     if plan.oom_score_adj is not None:
         found["oomScoreAdj"] = plan.oom_score_adj
     if plan.tty and plan.rows and plan.columns:

@@ -1,10 +1,8 @@
 """The `process` object of an OCI configuration, as `create` and `exec --process` read it."""
 
-import os
-
 from ..errors import InvalidInput, Unsupported
-from ..linux import capability, rlimit
-from .plan import Capabilities, ProcessPlan, Scheduling, Stdio
+from ..linux import capability, lsm, rlimit
+from .plan import Capabilities, Labels, ProcessPlan, Scheduling, Stdio
 from .reader import Reader
 
 _POLICIES = {
@@ -23,7 +21,6 @@ _MAX_PROCESSOR = 8191  # Linux knows no more (NR_CPUS)
 
 def parse_process(process: Reader) -> ProcessPlan:
     """Also the `process.json` of exec."""
-    _refuse_labels(process)
     args = process.strings("args")
     if not args:
         raise process.error("args", "must not be empty")
@@ -52,19 +49,22 @@ def parse_process(process: Reader) -> ProcessPlan:
         stdin=stdio,
         output=stdio,
         scheduling=_scheduling(process),
+        labels=_labels(process),
     )
 
 
-def _refuse_labels(process: Reader) -> None:
+def _labels(process: Reader) -> Labels:
     """Labels of a security module are never left out in silence."""
-    for key, name, place in (
-        ("apparmorProfile", "AppArmor", "/sys/module/apparmor/parameters/enabled"),
-        ("selinuxLabel", "SELinux", "/sys/fs/selinux/enforce"),
+    found = Labels(process.get("apparmorProfile", str, ""), process.get("selinuxLabel", str, ""))
+    for key, module, name, label in (
+        ("apparmorProfile", "apparmor", "AppArmor", found.apparmor),
+        ("selinuxLabel", "selinux", "SELinux", found.selinux),
     ):
-        if process.has(key):
-            there = os.path.exists(place)
-            why = "onggi does not apply its labels" if there else "this kernel does not have it"
-            raise Unsupported(f"config.json: process.{key} asks for {name}: {why}")
+        if label and not lsm.is_on(module):
+            raise Unsupported(
+                f"config.json: process.{key} asks for {name}: this kernel does not have it"
+            )
+    return found
 
 
 def _scheduling(process: Reader) -> Scheduling | None:

@@ -111,6 +111,21 @@ class Scheduling(NamedTuple):
     processors: frozenset[int] = frozenset()
 
 
+class Labels(NamedTuple):
+    """What AppArmor and SELinux call a process from its execve on, and SELinux the file systems
+    that are made for it; "" is nothing."""
+
+    apparmor: str = ""
+    selinux: str = ""
+    mount: str = ""
+
+    @property
+    def of_process(self) -> tuple[tuple[str, str], ...]:
+        """(module, label)."""
+        pairs = (("apparmor", self.apparmor), ("selinux", self.selinux))
+        return tuple(pair for pair in pairs if pair[1])
+
+
 class Listener(NamedTuple):
     """Who decides the system calls that a filter leaves open: `path` is its socket, `state` the
     container's state as JSON, where the "pid" is put in when it is known."""
@@ -176,6 +191,7 @@ class ProcessPlan(NamedTuple):
     scheduling: Scheduling | None = None
     listener: Listener | None = None
     seccomp_flags: int = 0
+    labels: Labels = Labels()
     one_id: bool = False  # there is no other user than root: it stands in for all
 
 

@@ -34,6 +34,7 @@ _PROC_BINDS = frozenset(  # what lxcfs and the like may replace
     for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg",
                  "slabinfo", "net/dev")
 )  # fmt: skip
+_LABELLED = frozenset(("devpts", "tmpfs"))  # by a mount option; the policy labels the others
 _OF_NAMESPACES = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _NO_NODES: dict[str, int] = {}
@@ -199,7 +200,8 @@ def open_root(plan: InitPlan) -> int:
     if isinstance(plan.root, BindRoot):
         fd = mount.open_tree(plan.root.path, recursive=True)
     else:
-        fd = mount.mount_overlay(plan.root, volatile=plan.volatile)
+        context = _context(plan)
+        fd = mount.mount_overlay(plan.root, volatile=plan.volatile, extra_options=context)
     part_from_host(fd, plan)
     return fd
 
@@ -273,7 +275,7 @@ def _mount(site: Site, wanted: PlanMount, source: int) -> None:
         if wanted.target == "/dev" and site.parts.binds_nodes:
             fill_dev(fd, site.plan.devices, site.nodes)
     else:
-        _attach_file_system(tree, wanted, options)
+        _attach_file_system(site, wanted, options)
 
 
 def _system_mount(site: Site, wanted: PlanMount, options: MountOptions) -> int:
@@ -283,7 +285,8 @@ def _system_mount(site: Site, wanted: PlanMount, options: MountOptions) -> int:
     if wanted.target == "/dev" and site.parts.dev >= 0:
         return os.dup(site.parts.dev)
     try:
-        data = (_source(wanted), *options.data)
+        context = _context(site.plan) if wanted.kind in _LABELLED else []
+        data = (_source(wanted), *options.data, *context)
         fd = mount.fsmount(wanted.kind, data, options.set_attributes)
     except PermissionError:
         if wanted.kind not in _OF_NAMESPACES or not (site.plan.uid_map or site.parts.binds_nodes):
@@ -295,6 +298,12 @@ def _system_mount(site: Site, wanted: PlanMount, options: MountOptions) -> int:
     if wanted.target == "/dev" and not site.parts.binds_nodes:
         fill_dev(fd, site.plan.devices)
     return fd
+
+
+def _context(plan: InitPlan) -> list[mount.Option]:
+    """SELinux's label for the files of a new file system."""
+    label = plan.process.labels.mount
+    return [("context", label)] if label else []
 
 
 def _source(wanted: PlanMount) -> tuple[str, str]:
@@ -336,8 +345,11 @@ def _attach_bind(tree: Tree, wanted: PlanMount, source: int, options: MountOptio
     os.close(source)
 
 
-def _attach_file_system(tree: Tree, wanted: PlanMount, options: MountOptions) -> None:
-    data = [_source(wanted), *options.data]
+def _attach_file_system(site: Site, wanted: PlanMount, options: MountOptions) -> None:
+    tree = site.tree
+    data: list[mount.Option] = [_source(wanted), *options.data]
+    if wanted.kind in _LABELLED:
+        data += _context(site.plan)
     try:
         target = tree.open(wanted.target)
         if wanted.kind == "tmpfs" and not any(key == "mode" for key, _ in data):
