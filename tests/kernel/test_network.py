@@ -44,9 +44,9 @@ class Machine:
         argv = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "sh", "-ec", command]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
-    def socket(self, kind: int) -> socket.socket:
+    def socket(self, kind: int, address: str = "") -> socket.socket:
         with self.inside():
-            return socket.socket(socket.AF_INET, kind)
+            return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
 
 
 class Lab:
@@ -69,13 +69,17 @@ class Lab:
         self.endpoints: list[Endpoint] = []
         self.machines: dict[str, Machine] = {}
 
-    def network(self, name: str, interface: str, *, internal: bool = False) -> Network:
+    def network(
+        self, name: str, interface: str, *, internal: bool = False, v6: str = "", **options: str
+    ) -> Network:
         with self.host.inside():
             taken = [network.subnet for network in self.networks]
             subnet = ipam.choose_subnet(bridge.routed_subnets(), taken)
             made = Network(
-                name, name, "bridge", subnet, ipam.gateway_of(subnet), interface, internal
-            )
+                name, name, "bridge", subnet, ipam.gateway_of(subnet), interface, internal,
+                subnet6=v6, gateway6=ipam.gateway_of(v6) if v6 else "", ipv6=bool(v6),
+                options={f"com.docker.network.bridge.{k}": v for k, v in options.items()},
+            )  # fmt: skip
             bridge.ensure_bridge(made)
         self.networks.append(made)
         return made
@@ -87,6 +91,13 @@ class Lab:
             network.id, name, address, 24, network.gateway, ipam.mac_for(address), f"veth{name}",
             published,
         )  # fmt: skip
+        if network.subnet6:
+            address6 = ipam.next_address(
+                network.subnet6, network.gateway6, [e.address6 for e in self.endpoints]
+            )
+            endpoint = endpoint._replace(
+                address6=address6, prefix_length6=64, gateway6=network.gateway6
+            )
         self.endpoints.append(endpoint)
         self.apply()
         self.machines[name] = Machine(self.undo)
@@ -100,18 +111,18 @@ class Lab:
 
     def tcp(self, source: Machine, to: tuple[str, int], server: Machine, port: int) -> str | None:
         """The peer's address as the server sees it; None when nothing gets through."""
-        with closing(server.socket(socket.SOCK_STREAM)) as listener:
+        with closing(server.socket(socket.SOCK_STREAM, to[0])) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("0.0.0.0", port))
+            listener.bind(("::" if ":" in to[0] else "0.0.0.0", port))
             listener.listen()
             listener.settimeout(5)
-            with closing(source.socket(socket.SOCK_STREAM)) as client:
+            with closing(source.socket(socket.SOCK_STREAM, to[0])) as client:
                 client.settimeout(SILENCE_S)
                 try:
                     client.connect(to)
                 except OSError:
                     return None
-                connection, (peer, _port) = listener.accept()
+                connection, (peer, *_port) = listener.accept()
                 with connection:
                     connection.sendall(b"pong")
                     assert client.recv(4) == b"pong"
@@ -213,7 +224,7 @@ def test_loopback_publishing_stays_on_the_host(lab: Lab, one: Network) -> None:
     for source, address, port in [*attempts, (lab.neighbour, HOST, 8000)]:
         assert lab.tcp(source, (address, port), inside_a, 80) is None, address
     # The control: without our drops both attacks work, so the test can see them.
-    lab.host.run("nft flush chain ip onggi raw; nft flush chain ip onggi into")
+    lab.host.run("nft flush chain inet onggi raw; nft flush chain inet onggi into")
     for source, address, port in attempts:
         assert lab.tcp(source, (address, port), inside_a, 80) == NEIGHBOUR, address
 
@@ -228,7 +239,7 @@ def test_container_cannot_reach_the_hosts_loopback(lab: Lab, one: Network) -> No
     )
     assert lab.host.run("cat /proc/sys/net/ipv4/conf/onggi0/route_localnet") == "1\n"
     assert lab.tcp(inside_a, ("127.0.0.1", 81), lab.host, 81) is None
-    lab.host.run("nft flush chain ip onggi raw")
+    lab.host.run("nft flush chain inet onggi raw")
     assert lab.tcp(inside_a, ("127.0.0.1", 81), lab.host, 81) is not None
 
 
@@ -323,7 +334,7 @@ def test_removal_leaves_nothing_and_repeats(lab: Lab, one: Network) -> None:
 
 
 def test_apply_runs_nft_only_on_change_and_heals(lab: Lab, one: Network) -> None:
-    handles = "nft -a list table ip onggi"
+    handles = "nft -a list table inet onggi"
     lab.apply()
     before = lab.host.run(handles)
     lab.apply()
@@ -342,9 +353,9 @@ def test_engines_have_tables_of_their_own(lab: Lab, one: Network) -> None:
     with lab.host.inside():
         bridge.apply(rules.render([one], [], "onggi_other"), "onggi_other")
         lab.apply()
-        assert lab.host.run("nft list tables") == "table ip onggi_other\ntable ip onggi\n"
+        assert lab.host.run("nft list tables") == "table inet onggi_other\ntable inet onggi\n"
         bridge.apply(rules.render([], [], "onggi_other"), "onggi_other")
-    assert lab.host.run("nft list tables") == "table ip onggi\n"
+    assert lab.host.run("nft list tables") == "table inet onggi\n"
 
 
 def test_attach_that_fails_leaves_nothing(lab: Lab, one: Network) -> None:
@@ -419,3 +430,75 @@ def test_reserved_port_passes_traffic_and_holds(lab: Lab, one: Network) -> None:
     lab.container("a", one, *real)
     assert lab.tcp(lab.host, ("127.0.0.1", real[0].host_port), lab.machines["a"], 80)
     assert lab.tcp(lab.neighbour, (HOST, real[0].host_port), lab.machines["a"], 80)
+
+
+NEIGHBOUR6, HOST6 = "2001:db8::2", "2001:db8::1"
+
+
+@pytest.fixture
+def lab6(lab: Lab) -> Lab:
+    """The lab with IPv6 on the wire, and a route of the neighbour's to the containers."""
+    lab.host.run(f"ip address add {HOST6}/64 dev lan0 nodad; ip route add default via {NEIGHBOUR6}")
+    lab.neighbour.run(f"ip address add {NEIGHBOUR6}/64 dev lan1 nodad; ip route add fd00::/8 via "
+                      f"{HOST6}; ip route add default via {HOST6}")  # fmt: skip
+    return lab
+
+
+@pytest.mark.sec("F4")
+def test_ipv6_is_isolated_and_published_as_ipv4_is(lab6: Lab) -> None:
+    lab = lab6
+    six = lab.network("six", "onggi0", v6="fd00:6::/64")
+    other = lab.network("other", "br-other", v6="fd00:7::/64")
+    four = lab.network("four", "br-four")
+    a = lab.container("a", six, PortBinding("", 8000, 80))
+    b, c = lab.container("b", six), lab.container("c", other)
+    lab.container("d", four)
+    inside = {name: lab.machines[name] for name in "abcd"}
+    assert a.address6 == "fd00:6::2"
+    assert lab.tcp(inside["a"], (b.address6, 80), inside["b"], 80) == a.address6
+    assert lab.tcp(inside["a"], (NEIGHBOUR6, 80), lab.neighbour, 80) == HOST6
+    assert lab.tcp(lab.neighbour, (HOST6, 8000), inside["a"], 80) == NEIGHBOUR6
+    assert lab.tcp(lab.host, (HOST6, 8000), inside["a"], 80) is not None
+    assert lab.tcp(inside["c"], (HOST6, 8000), inside["a"], 80) is not None
+    assert lab.tcp(inside["a"], (HOST6, 8000), inside["a"], 80) is not None  # hairpin
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside["a"], 80) == NEIGHBOUR
+    assert lab.tcp(lab.neighbour, (a.address6, 80), inside["a"], 80) is None
+    assert lab.tcp(inside["c"], (a.address6, 80), inside["a"], 80) is None
+    assert lab.tcp(inside["a"], (c.address6, 80), inside["c"], 80) is None
+    assert "inet6" not in inside["d"].run("ip address show eth0")
+
+
+@pytest.mark.sec("F4")
+@pytest.mark.parametrize("bridged_is_filtered", ["0", "1"])
+def test_without_icc_containers_reach_all_but_each_other(
+    lab: Lab, bridged_is_filtered: str
+) -> None:
+    lab.host.run(
+        f"for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do "
+        f"[ ! -e $f ] || echo {bridged_is_filtered} > $f; done"
+    )
+    apart = lab.network("apart", "onggi0", enable_icc="false")
+    a = lab.container("a", apart, PortBinding("", 8000, 80))
+    b = lab.container("b", apart)
+    inside_a, inside_b = lab.machines["a"], lab.machines["b"]
+    assert lab.tcp(inside_b, (a.address, 80), inside_a, 80) is None
+    assert lab.tcp(inside_b, (NEIGHBOUR, 80), lab.neighbour, 80) == HOST
+    assert lab.tcp(inside_b, (apart.gateway, 80), lab.host, 80) == b.address
+    assert lab.tcp(inside_b, (HOST, 8000), inside_a, 80) == apart.gateway
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) == NEIGHBOUR
+
+
+def test_a_routed_network_is_reached_at_its_ports_alone(lab: Lab) -> None:
+    routed = lab.network("routed", "onggi0", gateway_mode_ipv4="routed")
+    a = lab.container("a", routed, PortBinding("", 8000, 80))
+    lab.neighbour.run(f"ip route add {routed.subnet} via {HOST}")
+    inside_a = lab.machines["a"]
+    assert lab.tcp(lab.neighbour, (a.address, 80), inside_a, 80) == NEIGHBOUR
+    assert lab.tcp(lab.neighbour, (a.address, 81), inside_a, 81) is None
+    assert lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80) is None
+    assert lab.tcp(inside_a, (NEIGHBOUR, 80), lab.neighbour, 80) == a.address
+
+
+def test_the_gateway_is_the_hosts_own_address(lab: Lab, one: Network) -> None:
+    lab.container("a", one)
+    assert lab.tcp(lab.host, (one.gateway, 80), lab.host, 80) == one.gateway

@@ -179,13 +179,12 @@ def ports(fields: Fields) -> tuple[PortBinding, ...]:
 def _binding(item: Fields, container_port: int, kind: Protocol) -> PortBinding:
     host = item.text("HostPort")
     first, dash, last = host.partition("-")
-    if dash and first != last:
-        raise Unsupported(
-            f"a range of host ports ({host}) for one container port is not supported yet"
-        )
-    if host and not _is_port(first):
+    numbers = (first, last) if dash else (first,)
+    if host and not all(_is_port(number) for number in numbers):
         raise InvalidInput(f"invalid port specification: {host!r}")
-    return PortBinding(_address(item.text("HostIp")), int(first or 0), container_port, kind)
+    end = int(last) if dash and int(last) > int(first) else 0
+    address = _address(item.text("HostIp"))
+    return PortBinding(address, int(first or 0), container_port, kind, end)
 
 
 def _is_port(text: str) -> bool:

@@ -39,10 +39,7 @@ def _pairs(
     if len(hosts) == len(targets):
         return [PortBinding(address, h, c, protocol) for h, c in zip(hosts, targets, strict=True)]
     if len(targets) == 1:
-        raise refusal(
-            f"invalid port spec: a range of host ports ({shown}) for one container port is not "
-            "supported yet: name one host port"
-        )
+        return [PortBinding(address, host[0], container[0], protocol, host[1])]
     raise refusal(f"invalid ranges specified for container and host Ports: {shown}")
 
 

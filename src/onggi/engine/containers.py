@@ -161,7 +161,9 @@ class Containers:
 
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
         """The ports that are published right now, with their real host ports."""
-        return tuple(port for endpoint in self.endpoints(container) for port in endpoint.ports)
+        from .endpoints import shown
+
+        return tuple(port for endpoint in self.endpoints(container) for port in shown(endpoint))
 
     def loopback_only_ports(self, container: Container) -> Sequence[PortBinding]:
         """Published ports whose program listens on 127.0.0.1 alone, where -p cannot reach it."""

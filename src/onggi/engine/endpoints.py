@@ -6,11 +6,12 @@ The rules and words are docker's (moby daemon/container_operations.go, libnetwor
 from _blake2 import blake2b  # hashlib costs 2 ms to import on the way of every `run`
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..errors import Conflict, InvalidInput, OnggiError, Unavailable
+from ..errors import Conflict, InvalidInput, OnggiError, Unavailable, Unsupported
 from ..network import ipam
 from ..network.options import PREFIX as INTERFACE_PREFIX
+from ..network.options import bridge_options
 from ..spec.container import Container, HostOptions
-from ..spec.network import Endpoint, EndpointOptions, Network, Pool
+from ..spec.network import Endpoint, EndpointOptions, Network, Pool, PortBinding
 from ..typed import NamedTuple
 
 DEFAULT = "bridge"
@@ -116,6 +117,27 @@ def publisher(places: Sequence[Place]) -> Place | None:
     """The place whose network publishes the container's ports: the gateway, when it is a bridge."""
     chosen = gateway(places) or gateway(places, v6=True)
     return chosen if chosen and chosen.network.bridge else None
+
+
+def publishing(networks: Iterable[Network]) -> list[Network]:
+    """Those of the networks that ports can be published of."""
+    return [network for network in networks if network.bridge and not network.internal]
+
+
+def bound(port: PortBinding, networks: Sequence[Network]) -> PortBinding:
+    """A port without a host address at the one that the network says. Raises Unsupported for an
+    address of a family that the container has no address of."""
+    if not port.host_ip:
+        given = [bridge_options(n.options).binding for n in networks if n.options]
+        return port._replace(host_ip=next(filter(None, given), ""))
+    v6 = ipam.is_v6(port.host_ip)
+    if not any(network.ipv6 if v6 else network.ipv4 for network in networks):
+        kind = "IPv6" if v6 else "IPv4"
+        raise Unsupported(
+            f"cannot publish on {port.host_ip}: the container's network has no {kind}",
+            hint="onggi network create --ipv6 NAME, and run with --network NAME" if v6 else None,
+        )
+    return port
 
 
 def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
@@ -244,6 +266,20 @@ def _free(network: Network, first: str, wanted: str, used: frozenset[str]) -> tu
             continue
         return address, pool.subnet, pool.gateway
     raise full or Unavailable(f"network {network.name} has no addresses")
+
+
+def shown(endpoint: Endpoint) -> list[PortBinding]:
+    """Its published ports as docker lists them: "every address" once for each family."""
+    every = []
+    if endpoint.address or not endpoint.address6:
+        every.append("0.0.0.0")  # noqa: S104 - docker's words
+    if endpoint.address6:
+        every.append("::")
+    return [
+        port._replace(host_ip=host)
+        for port in endpoint.ports
+        for host in ([port.host_ip] if port.host_ip else every)
+    ]
 
 
 def sysctls(options: Mapping[str, str], interface: str) -> list[tuple[str, str]]:

@@ -14,16 +14,21 @@ def bindings(ports: Iterable[PortBinding]) -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     for port in sorted(ports, key=lambda port: f"{port.container_port}/{port.protocol}"):
         found.setdefault(f"{port.container_port}/{port.protocol}", []).append(
-            {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
+            {"HostIp": port.host_ip, "HostPort": _host_port(port)}
         )
     return found
+
+
+def _host_port(port: PortBinding) -> str:
+    if port.last_host_port > port.host_port:
+        return f"{port.host_port}-{port.last_host_port}"
+    return str(port.host_port) if port.host_port else ""
 
 
 def _published(c: Container, found: Sequence[Endpoint]) -> dict[str, Any]:
     ports: dict[str, Any] = dict.fromkeys(c.config.exposed_ports) if found else {}
     for endpoint in found:
-        for key, bound in bindings(endpoint.ports).items():
-            ports[key] = [{**b, "HostIp": b["HostIp"] or "0.0.0.0"} for b in bound]  # noqa: S104
+        ports.update(bindings(endpoints.shown(endpoint)))
     return ports
 
 

@@ -78,10 +78,13 @@ class Wiring:
         self, networks: Sequence[Network], wanted: tuple[PortBinding, ...], name: str
     ) -> tuple[tuple[PortBinding, ...], list[int]]:
         """Ports are published where a network of the container is a bridge that leads out."""
-        if not wanted or not any(n.bridge and not n.internal for n in networks):
+        out = endpoints.publishing(networks)
+        if not wanted or not out:
             return (), []
         try:
-            return ports.reserve(wanted, name=name)
+            bindings = [endpoints.bound(port, out) for port in wanted]
+            v4, v6 = (any(flags) for flags in zip(*((n.ipv4, n.ipv6) for n in out), strict=True))
+            return ports.reserve(bindings, name=name, v4=v4, v6=v6)
         except Conflict as error:
             error.hint = self._publisher(wanted) or error.hint
             raise

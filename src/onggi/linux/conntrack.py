@@ -11,10 +11,10 @@ from .rtnetlink import NETFILTER, Netlink
 
 UDP = 17
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK; IPCTNL_MSG_CT_GET, _DELETE
-_GENERIC = bytes((2, 0, 0, 0))  # nfgenmsg: AF_INET
+_GENERIC = bytes(4)  # nfgenmsg: either family
 _ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_IP_SOURCE, _IP_DESTINATION = 1, 2
+_IP_SOURCE, _IP6_SOURCE = 1, 3
 _PROTO_NUMBER, _PROTO_DESTINATION_PORT = 1, 3
 
 _Tuple = dict[int, bytes]
@@ -22,11 +22,13 @@ _Tuple = dict[int, bytes]
 
 def forget_address(address: str) -> None:
     """Every flow that started at, or ends at, this container address."""
-    raw = _socket.inet_pton(_socket.AF_INET, address)
+    v6 = ":" in address
+    raw = _socket.inet_pton(_socket.AF_INET6 if v6 else _socket.AF_INET, address)
+    source = _IP6_SOURCE if v6 else _IP_SOURCE
 
     def concerns(original: _Tuple, reply: _Tuple) -> bool:
-        starts_at = nlmsg.attributes(original.get(_TUPLE_IP, b"")).get(_IP_SOURCE)
-        ends_at = nlmsg.attributes(reply.get(_TUPLE_IP, b"")).get(_IP_SOURCE)
+        starts_at = nlmsg.attributes(original.get(_TUPLE_IP, b"")).get(source)
+        ends_at = nlmsg.attributes(reply.get(_TUPLE_IP, b"")).get(source)
         return raw in (starts_at, ends_at)
 
     _forget(concerns)
@@ -50,14 +52,14 @@ def _forget(concerns: Callable[[_Tuple, _Tuple], bool]) -> None:
             found = nlmsg.attributes(entry.body, len(_GENERIC))
             original = nlmsg.attributes(found.get(_ORIGINAL, b""))
             if concerns(original, nlmsg.attributes(found.get(_REPLY, b""))):
-                doomed.append(_deletion(found))
+                doomed.append(_deletion(entry.body[:4], found))
         for request in doomed:
             socket.apply(request)
 
 
-def _deletion(found: dict[int, bytes]) -> nlmsg.Request:
+def _deletion(generic: bytes, found: dict[int, bytes]) -> nlmsg.Request:
     """By tuple and id: the id keeps a flow that began since from being hit."""
-    body = _GENERIC + nlmsg.attribute(_ORIGINAL | nlmsg.NESTED, found[_ORIGINAL])
+    body = generic + nlmsg.attribute(_ORIGINAL | nlmsg.NESTED, found[_ORIGINAL])
     for kind in (_ZONE, _ID):
         if kind in found:
             body += nlmsg.attribute(kind, found[kind])

@@ -14,7 +14,7 @@ from .rtnetlink import NETFILTER, Netlink
 _SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _GETTABLE, _GETCHAIN = _SUBSYSTEM | 1, _SUBSYSTEM | 4
 _FAMILIES = {1: "inet", 2: "ip"}  # those that see IPv4
-_IP = 2
+_INET = 1
 _TABLE_NAME, _TABLE_USERDATA = 1, 6
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
 _HOOK_NUMBER = 1
@@ -30,8 +30,8 @@ class Chain(NamedTuple):
 
 
 def table_note(name: str) -> bytes | None:
-    """The user data (it holds the comment) of the table of family ip; None: no such table."""
-    body = bytes((_IP, 0, 0, 0)) + nlmsg.attribute(_TABLE_NAME, name)
+    """The user data (it holds the comment) of the table of family inet; None: no such table."""
+    body = bytes((_INET, 0, 0, 0)) + nlmsg.attribute(_TABLE_NAME, name)
     request = nlmsg.Request(_GETTABLE, body, f"find nft table {name}")
     try:
         with Netlink(NETFILTER) as socket:

@@ -24,7 +24,7 @@ _CLONE_NEWNET = 0x40000000
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 16, 17, 18, 20, 24, 25, 26
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
-_VETH_PEER, _BRIDGE_PORT_HAIRPIN = 1, 4
+_VETH_PEER, _BRIDGE_PORT_HAIRPIN, _BRIDGE_PORT_ISOLATED = 1, 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _NODAD = 0x02  # IFA_F_NODAD: usable at once
 _MACVLAN_MODE, _IPVLAN_MODE, _IPVLAN_FLAGS, _VLAN_ID = 1, 1, 2, 1
@@ -196,14 +196,17 @@ def create_veth(
     return nlmsg.Request(_NEWLINK, body, f"create interface {name}", flags)
 
 
-def hairpin(name: str) -> nlmsg.Request:
-    """Let the bridge send a frame back out of the port it came from (br_netfilter needs it)."""
-    on = nlmsg.attribute(_BRIDGE_PORT_HAIRPIN, b"\1")
+def bridge_port(name: str, *, isolated: bool = False) -> nlmsg.Request:
+    """Let the bridge send a frame back out of the port it came from (br_netfilter needs it). An
+    isolated port reaches the host, and no other isolated port."""
+    settings = nlmsg.attribute(_BRIDGE_PORT_HAIRPIN, b"\1")
+    if isolated:
+        settings += nlmsg.attribute(_BRIDGE_PORT_ISOLATED, b"\1")
     port = nlmsg.nest(
-        _LINKINFO, nlmsg.attribute(_SLAVE_KIND, "bridge"), nlmsg.nest(_SLAVE_DATA, on)
+        _LINKINFO, nlmsg.attribute(_SLAVE_KIND, "bridge"), nlmsg.nest(_SLAVE_DATA, settings)
     )
     body = nlmsg.link_body() + nlmsg.attribute(_IFNAME, name) + port
-    return nlmsg.Request(_NEWLINK, body, f"set hairpin on {name}")
+    return nlmsg.Request(_NEWLINK, body, f"set up bridge port {name}")
 
 
 def set_up(index: int) -> nlmsg.Request:

@@ -168,16 +168,25 @@ def _create_pair(
         peer_mac=endpoint.mac_address,
         peer_namespace=namespace,
     )
-    hairpin = rtnetlink.hairpin(endpoint.host_interface)
+    isolated = not options.bridge_options(network.options).icc and not _bridged_is_filtered()
+    port = rtnetlink.bridge_port(endpoint.host_interface, isolated=isolated)
     try:
-        host.apply(pair, hairpin)
+        host.apply(pair, port)
     except OSError as error:
         # The kernel takes a dead namespace's interfaces down later, when it has time.
         left = rtnetlink.find_link(host, name=endpoint.host_interface)
         if error.errno != errno.EEXIST or left is None or left.kind != "veth":
             raise
         host.apply(rtnetlink.delete_link(endpoint.host_interface))
-        host.apply(pair, hairpin)
+        host.apply(pair, port)
+
+
+def _bridged_is_filtered() -> bool:
+    """Whether our rules see what goes from port to port of a bridge (br_netfilter). Then they keep
+    containers apart; isolated ports would also stop what goes to a published port, which
+    br_netfilter hands straight from port to port."""
+    names = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
+    return all(read_sysctl(f"bridge/{name}") == "1" for name in names)
 
 
 def open_published(endpoint: Endpoint, network: Network) -> None:
@@ -200,7 +209,9 @@ def detach(endpoint: Endpoint) -> None:
         with rtnetlink.Netlink() as socket:
             socket.apply(rtnetlink.delete_link(endpoint.host_interface))
     if any(binding.protocol == "udp" for binding in endpoint.ports):
-        conntrack.forget_address(endpoint.address)
+        for address in (endpoint.address, endpoint.address6):
+            if address:
+                conntrack.forget_address(address)
 
 
 def apply(text: str, table: str = rules.TABLE) -> None:

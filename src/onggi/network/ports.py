@@ -11,31 +11,39 @@ import os
 from collections.abc import Iterable
 from struct import pack
 
-from ..errors import Conflict, InvalidInput, OnggiError, Unsupported
+from ..errors import Conflict, InvalidInput, OnggiError
 from ..linux import libc
 from ..spec.network import PortBinding
 from . import ipam, rules
 
-_KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
 _LISTEN, _UNCONNECTED = "0A", "07"  # states in /proc/net/tcp and /proc/net/udp
 _SO_ATTACH_FILTER = 26
 _BPF_RETURN = 0x06
+_SCTP = 132
+_TRIES = 32  # for a free port of both families
+_KINDS = {
+    "tcp": (_socket.SOCK_STREAM, _socket.IPPROTO_TCP),
+    "udp": (_socket.SOCK_DGRAM, _socket.IPPROTO_UDP),
+    "sctp": (_socket.SOCK_STREAM, _SCTP),
+}
+_EVERY4, _EVERY6 = "0.0.0.0", "::"  # noqa: S104 - docker's default; the firewall still rules
 
 
 def reserve(
-    bindings: Iterable[PortBinding], *, name: str
+    bindings: Iterable[PortBinding], *, name: str, v4: bool = True, v6: bool = False
 ) -> tuple[tuple[PortBinding, ...], list[int]]:
     """Bind every host port, all or none; (the bindings with real numbers, descriptors to hold).
 
-    `name` is the container's, for the error. Port 0 takes a free one of the host's ephemeral range.
+    `name` is the container's, for the error. Port 0 takes a free one of the host's ephemeral range,
+    a range the first free of it. `v4` and `v6` are the families that "every address" stands for.
     """
     real: list[PortBinding] = []
     held: list[int] = []
     try:
         for binding in bindings:
-            port, descriptor = _hold(binding, name)
-            held.append(descriptor)
-            real.append(binding._replace(host_port=port))
+            port, descriptors = _hold(binding, _host_addresses(binding, v4=v4, v6=v6), name)
+            held += descriptors
+            real.append(binding._replace(host_port=port, last_host_port=0))
     except BaseException:
         release(held)
         raise
@@ -47,37 +55,80 @@ def release(held: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-def _hold(binding: PortBinding, name: str) -> tuple[int, int]:
-    kind = _KINDS.get(binding.protocol)
-    if kind is None:
-        raise Unsupported(f"publishing {binding.protocol} ports is not offered: use tcp or udp")
-    address = _host_address(binding)
-    socket = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC)
+def _hold(binding: PortBinding, addresses: list[str], name: str) -> tuple[int, list[int]]:
+    """Of a range the first port that is free."""
+    last = max(binding.host_port, binding.last_host_port)
+    for port in range(binding.host_port, last + 1):
+        try:
+            return _hold_port(binding._replace(host_port=port), addresses, name)
+        except Conflict:
+            if port == last:
+                raise
+    raise InvalidInput(f"invalid host port {binding.host_port}")
+
+
+def _hold_port(binding: PortBinding, addresses: list[str], name: str) -> tuple[int, list[int]]:
+    """On all of the addresses, or none: a free port must be free on each."""
+    tries = _TRIES if not binding.host_port and len(addresses) > 1 else 1
+    while True:
+        tries -= 1
+        port, held = binding.host_port, []
+        try:
+            for address in addresses:
+                port, descriptors = _hold_address(binding, address, port, name)
+                held += descriptors
+        except BaseException as error:
+            release(held)
+            if tries and isinstance(error, Conflict):
+                continue
+            raise
+        return port, held
+
+
+def _hold_address(
+    binding: PortBinding, address: str, port: int, name: str
+) -> tuple[int, list[int]]:
+    """A bound socket; none for SCTP where this kernel has no sockets of that kind, and so nobody
+    can take the port."""
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    kind, protocol = _KINDS[binding.protocol]
     try:
-        if binding.protocol == "tcp" and binding.host_port:
+        socket = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        if binding.protocol != "sctp" or error.errno != errno.EPROTONOSUPPORT:
+            raise
+        return port or _any_port(), []
+    try:
+        if family == _socket.AF_INET6:
+            socket.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+        if binding.protocol == "tcp" and port:
             # A server that just ended leaves connections in TIME_WAIT, which would hold the port.
             socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         _drop_everything(socket)
-        socket.bind((address, binding.host_port))
-        if binding.protocol == "tcp":
+        socket.bind((address, port))
+        if binding.protocol != "udp":
             socket.listen(1)  # with SO_REUSEADDR only a listening socket keeps others off
-        port: int = socket.getsockname()[1]
-        return port, socket.detach()
+        bound: int = socket.getsockname()[1]
+        return bound, [socket.detach()]
     except OSError as error:
-        raise _bind_error(binding, address, name, error) from error
+        raise _bind_error(binding._replace(host_port=port), address, name, error) from error
     finally:
         socket.close()
 
 
-def _host_address(binding: PortBinding) -> str:
-    if not 0 <= binding.host_port < 65536:
-        raise InvalidInput(f"invalid host port {binding.host_port}")
-    if binding.host_ip in rules.EVERY_ADDRESS:
-        return "0.0.0.0"  # noqa: S104 - docker's default; the administrator's firewall still rules
-    if ":" in binding.host_ip:
-        raise Unsupported(f"publishing on the IPv6 address {binding.host_ip} is not offered yet")
+def _any_port() -> int:
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first, last = map(int, file.read().split())
+    return first + int.from_bytes(os.urandom(4), "big") % (last - first + 1)
+
+
+def _host_addresses(binding: PortBinding, *, v4: bool, v6: bool) -> list[str]:
+    if not 0 <= binding.host_port < 65536 or binding.protocol not in _KINDS:
+        raise InvalidInput(f"invalid host port {binding.host_port}/{binding.protocol}")
+    if not binding.host_ip:
+        return [address for wanted, address in ((v4, _EVERY4), (v6, _EVERY6)) if wanted]
     ipam.parse_address(binding.host_ip)
-    return binding.host_ip
+    return [binding.host_ip]
 
 
 def _drop_everything(socket: _socket.socket) -> None:
@@ -97,9 +148,10 @@ def _bind_error(binding: PortBinding, address: str, name: str, error: OSError) -
         errno.EADDRNOTAVAIL: "cannot assign requested address",
         errno.EACCES: "permission denied",
     }.get(error.errno or 0, error.strerror)
+    shown = f"[{address}]" if ":" in address else address
     text = (
         f"driver failed programming external connectivity on endpoint {name}: failed to bind host "
-        f"port for {address}:{binding.host_port}/{binding.protocol}: {words}"
+        f"port for {shown}:{binding.host_port}/{binding.protocol}: {words}"
     )
     if error.errno != errno.EADDRINUSE:
         return Conflict(text)
@@ -143,9 +195,12 @@ def _holding_sockets(table: str, binding: PortBinding) -> list[int]:
 
 def _overlaps(held: str, wanted: str) -> bool:
     """`held` is hexadecimal, of 32-bit words in host order."""
-    if wanted in rules.EVERY_ADDRESS or not held.strip("0"):
+    if wanted in (*rules.EVERY_ADDRESS, *rules.EVERY_ADDRESS6) or not held.strip("0"):
         return True
-    return held == pack("=I", ipam.parse_address(wanted)).hex().upper()
+    family = _socket.AF_INET6 if ":" in wanted else _socket.AF_INET
+    raw = _socket.inet_pton(family, wanted)
+    words = (raw[i : i + 4] for i in range(0, len(raw), 4))
+    return held == "".join(word[::-1].hex() for word in words).upper()
 
 
 def _socket_inodes(pid: int) -> set[int]:

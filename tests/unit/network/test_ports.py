@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from onggi.errors import Conflict, InvalidInput, Unsupported
+from onggi.errors import Conflict, InvalidInput
 from onggi.network import ports
 from onggi.spec.network import PortBinding
 
@@ -123,13 +123,43 @@ def test_holder_of_nothing_is_none() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(Unsupported, match="sctp"):
-        ports.reserve((PortBinding("", 1, 1, "sctp"),), name="x")
-    with pytest.raises(Unsupported, match="IPv6"):
-        ports.reserve((PortBinding("::1", 1, 1),), name="x")
     with pytest.raises(InvalidInput):
         ports.reserve((PortBinding("localhost", 1, 1),), name="x")
     with pytest.raises(InvalidInput):
         ports.reserve((PortBinding("", 65536, 1),), name="x")
     with pytest.raises(Conflict, match="cannot assign requested address"):
         ports.reserve((PortBinding("203.0.113.7", 8000, 1),), name="x")
+
+
+def test_a_range_takes_the_first_free_port() -> None:
+    (first,), held = ports.reserve((PortBinding("127.0.0.1", 0, 80),), name="x")
+    try:
+        wanted = first._replace(last_host_port=min(first.host_port + 20, 65535))
+        (second,), more = ports.reserve((wanted,), name="y")
+        ports.release(more)
+        assert first.host_port < second.host_port <= wanted.last_host_port
+        assert second.last_host_port == 0
+        with pytest.raises(Conflict, match="address already in use"):
+            ports.reserve((first,), name="y")
+    finally:
+        ports.release(held)
+
+
+def test_every_address_is_both_families_with_one_number() -> None:
+    (port,), held = ports.reserve((PortBinding("", 0, 80),), name="x", v6=True)
+    try:
+        assert len(held) == 2
+        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            with socket.socket(family) as other:
+                if family == socket.AF_INET6:
+                    other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                with pytest.raises(OSError):
+                    other.bind((address, port.host_port))
+    finally:
+        ports.release(held)
+
+
+def test_sctp_has_a_number_whether_or_not_the_kernel_has_its_sockets() -> None:
+    (port,), held = ports.reserve((PortBinding("", 0, 80, "sctp"),), name="x")
+    ports.release(held)
+    assert port.host_port

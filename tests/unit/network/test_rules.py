@@ -3,13 +3,13 @@
 import pytest
 
 from onggi.errors import InvalidInput
-from onggi.network import rules
+from onggi.network import options, rules
 from onggi.spec.network import Endpoint, Network, PortBinding
 
 BRIDGE = Network("n1", "bridge", "bridge", "172.17.0.0/24", "172.17.0.1", "onggi0")
 INNER = Network("n2", "inner", "bridge", "172.18.0.0/24", "172.18.0.1", "br-in", internal=True)
 NONE = Network("n3", "none", "null")
-DELETED = "add table ip onggi\ndelete table ip onggi\n"
+DELETED = "add table inet onggi\ndelete table inet onggi\n"
 
 
 def endpoint(network: Network, address: str, *ports: PortBinding) -> Endpoint:
@@ -24,8 +24,8 @@ def test_nothing_left_deletes_the_table() -> None:
 
 def test_replaces_the_table_in_one_transaction() -> None:
     text = rules.render([BRIDGE], [])
-    assert text.startswith(f"{DELETED}table ip onggi {{\n")
-    assert text.count("table ip onggi {") == 1
+    assert text.startswith(f"{DELETED}table inet onggi {{\n")
+    assert text.count("table inet onggi {") == 1
     assert len(rules.fingerprint(text)) == 32
 
 
@@ -65,7 +65,7 @@ def test_published_ports_are_maps() -> None:
 
 def test_internal_networks_publish_and_masquerade_nothing() -> None:
     text = rules.render([INNER], [endpoint(INNER, "172.18.0.2", PortBinding("", 8000, 80))])
-    assert "8000" not in text and 'oifname != "br-in" masquerade' not in text
+    assert "8000" not in text and '"br-in" } masquerade' not in text
     assert 'iifname "br-in" oifname != "br-in" drop' in text
 
 
@@ -107,7 +107,37 @@ def test_odd_ports_never_become_text(binding: PortBinding) -> None:
 
 def test_another_table() -> None:
     assert rules.render([], [], "onggi_1a") == DELETED.replace("onggi", "onggi_1a")
-    assert "table ip onggi_1a {" in rules.render([BRIDGE], [], "onggi_1a")
+    assert "table inet onggi_1a {" in rules.render([BRIDGE], [], "onggi_1a")
     for name in ("", "x y", "1x", "x;"):
         with pytest.raises(InvalidInput):
             rules.render([], [], name)
+
+
+SIX = BRIDGE._replace(
+    id="6", bridge="br-six", subnet="172.19.0.0/24", gateway="172.19.0.1",
+    subnet6="fd00:19::/64", gateway6="fd00:19::1", ipv6=True,
+)  # fmt: skip
+
+
+def test_both_families_are_published() -> None:
+    at = endpoint(SIX, "172.19.0.2", PortBinding("", 80, 8000), PortBinding("::", 81, 8001))
+    text = rules.render([SIX], [at._replace(address6="fd00:19::2")])
+    assert "elements = { 80 : 172.19.0.2 . 8000 }" in text
+    assert "elements = { 80 : fd00:19::2 . 8000, 81 : fd00:19::2 . 8001 }" in text
+    assert "ip6 saddr fd00:19::/64 oifname" in text
+
+
+def test_what_a_network_has_not_is_dropped() -> None:
+    assert 'iifname "onggi0" meta nfproto ipv6 drop' in rules.render([BRIDGE], [])
+    assert "nfproto ipv6 drop" not in rules.render([SIX], [])
+
+
+def test_driver_options_shape_the_rules() -> None:
+    text = rules.render([BRIDGE._replace(options={options.ICC: "false"})], [])
+    assert 'iifname "onggi0" oifname "onggi0" accept' not in text
+    text = rules.render([BRIDGE._replace(options={options.MASQUERADE: "false"})], [])
+    assert 'oifname != { "lo", "onggi0" } masquerade' not in text
+    routed = BRIDGE._replace(options={options.MODE_V4: "routed"})
+    text = rules.render([routed], [endpoint(routed, "172.17.0.2", PortBinding("", 8000, 80))])
+    assert "8000" not in text and "ip daddr 172.17.0.2 tcp dport 80 accept" in text
+    assert 'oifname != { "lo", "onggi0" } masquerade' not in text
