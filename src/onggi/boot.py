@@ -146,6 +146,8 @@ def boot() -> None:
         from .runtime.main import main
     elif program == "onggi-server":
         from .api.main import main
+    elif program == "onggi-registry":
+        from .distribution.main import main
     elif program == "onggi-spawner":
         from .engine.spawner import main
     else:

@@ -71,6 +71,7 @@ GROUPS = {
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
     "pod": "Manage pods",
+    "registry": "Serve images",
     "system": "Manage onggi",
     "volume": "Manage volumes",
 }
@@ -119,6 +120,7 @@ _IN_GROUPS = {
     "pod start": "pod:START",
     "pod stop": "pod:STOP",
     "pod unpause": "pod:UNPAUSE",
+    "registry serve": "registry:SERVE",
     "system df": "df:DF",
     "system events": "events:EVENTS",
     "system info": "system:INFO",

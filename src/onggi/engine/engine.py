@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .creation import Creation
     from .execs import Execs
     from .logs import Logs
+    from .offering import Offering
     from .pods import Pods
     from .spawner import Spawner
     from .steps import Steps
@@ -114,6 +115,13 @@ class Engine:
         from .steps import Steps
 
         return Steps(self.containers, self.creation)
+
+    @cached_property
+    def offering(self) -> "Offering":
+        """What this store gives and takes as a registry."""
+        from .offering import Offering
+
+        return Offering(self.store, self.events)
 
     @cached_property
     def pods(self) -> "Pods":

@@ -31,9 +31,12 @@ class LayerSink:
         return diff_id in self._present
 
     def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
+        # A blob of the tar's own digest is the tar, whatever the manifest calls it: podman names a
+        # layer gzip that it found in the registry as a tar.
+        is_tar = layer.descriptor.digest == layer.diff_id
         self._store.layers.ingest(
             chunks,
-            compression=layer.compression,
+            compression="" if is_tar else layer.compression,
             expected_diff_id=layer.diff_id,
             expected_blob=layer.descriptor,
             source=self._repository,

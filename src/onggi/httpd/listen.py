@@ -52,7 +52,7 @@ def _remove_dead(path: str) -> None:
     raise Unavailable(f"cannot listen on unix://{path}: another server is there")
 
 
-def tcp(host: str, port: int, tls: ssl.SSLContext) -> Listener:
+def tcp(host: str, port: int, tls: ssl.SSLContext | None) -> Listener:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -68,19 +68,26 @@ def tcp(host: str, port: int, tls: ssl.SSLContext) -> Listener:
 
 def mutual_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     """Clients must show a certificate that `ca` signed. Raises InvalidInput naming the file."""
+    return server_tls(certificate, key, ca)
+
+
+def server_tls(certificate: str, key: str, ca: str = "") -> ssl.SSLContext:
+    """With a `ca` clients must show a certificate that it signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    for path in (ca, certificate, key):
+    if ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+    for path in (*((ca,) if ca else ()), certificate, key):
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             raise InvalidInput(f"open {path}: {(error.strerror or '').lower()}") from error
     try:
-        context.load_verify_locations(cafile=ca)
+        if ca:
+            context.load_verify_locations(cafile=ca)
         context.load_cert_chain(certificate, key)
     except (ssl.SSLError, OSError) as error:
-        raise InvalidInput(f"cannot use {certificate}, {key} and {ca}: {error}") from error
+        raise InvalidInput(f"cannot use {certificate} and {key}: {error}") from error
     return context
 
 

@@ -55,13 +55,27 @@ class Blobs:
                 raise CorruptData(f"blob {digest or found} is not {size_bytes} bytes long")
             if digest is not None and found != digest:
                 raise CorruptData(f"blob {digest} has other content: its digest is {found}")
-            with self._lock.shared():
-                if not publish(fd, directory, found.hex) and not self.has(found):
-                    publish_over(fd, directory, found.hex)  # a crash left it, or it was damaged
-                self._db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (found, total))
+            self._publish(fd, found, total)
         finally:
             os.close(fd)
         return found, total
+
+    def open_upload(self) -> int:
+        """A nameless file for a blob that comes in parts: write to it, then `adopt` it, or close
+        it and it is gone."""
+        return open_tmpfile(self._directory("sha256"))
+
+    def adopt(self, fd: int, digest: Digest, size_bytes: int) -> None:
+        """The file of `open_upload` with all its bytes, whose digest the caller knows to be
+        this."""
+        self._publish(fd, digest, size_bytes)
+
+    def _publish(self, fd: int, digest: Digest, size_bytes: int) -> None:
+        directory = self._directory(digest.algorithm)
+        with self._lock.shared():
+            if not publish(fd, directory, digest.hex) and not self.has(digest):
+                publish_over(fd, directory, digest.hex)  # a crash left it, or it was damaged
+            self._db.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (digest, size_bytes))
 
     def read(self, digest: Digest) -> bytes:
         """All bytes of a small blob, checked against the digest. A damaged one is forgotten, so

@@ -20,7 +20,8 @@ _DEAD_LAYERS = (
 )
 _DEAD_BLOBS = (
     "DELETE FROM blob WHERE digest NOT IN (SELECT id FROM image UNION"
-    " SELECT manifest_digest FROM image WHERE manifest_digest IS NOT NULL)"
+    " SELECT manifest_digest FROM image WHERE manifest_digest IS NOT NULL UNION"
+    " SELECT digest FROM layer_blob WHERE source = 'kept')"  # layerrows.KEPT
 )
 _DEAD_FORMS = "DELETE FROM layer_blob WHERE diff_id NOT IN (SELECT diff_id FROM layer)"
 
@@ -60,7 +61,7 @@ class Collector:
                     "DELETE FROM lease WHERE pid = ? AND pid_start = ? AND boot_id = ?",
                     (pid, start, boot),
                 )
-        for statement in (_DEAD_LAYERS, _DEAD_BLOBS, _DEAD_FORMS):
+        for statement in (_DEAD_LAYERS, _DEAD_FORMS, _DEAD_BLOBS):
             connection.execute(statement)
 
     def _layer_files(self) -> set[str]:

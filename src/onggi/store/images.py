@@ -111,6 +111,15 @@ class Images:
             for row in (_Row(*values) for values in rows)
         ]
 
+    def of_repository(self, name: str) -> builtins.list[Image]:
+        """The images that are known under that name (domain/path), by tag or by digest."""
+        rows = self._db.rows(
+            "SELECT image_id FROM tag WHERE reference >= ?1 || ':' AND reference < ?1 || ';'"
+            " UNION SELECT image_id FROM repo_digest WHERE repository = ?1",
+            (name,),
+        )
+        return [self.get(row[0]) for row in rows]
+
     def tag(self, image_id: str, reference: Reference) -> None:
         """Point the name at the image; it leaves the image it named before."""
 

@@ -11,6 +11,7 @@ from ..typed import Literal, NamedTuple
 from .db import Connection, Database
 
 Form = Literal["tar", "erofs", "directory"]
+KEPT = "kept"  # the source of a blob that lies in the store itself; no repository is called so
 _SUFFIX: dict[Form, str] = {"tar": "layer", "erofs": "erofs", "directory": "d"}
 
 

@@ -26,6 +26,10 @@ class LayerTar:
         self._done += len(data)
         return data
 
+    def seek(self, offset: int) -> None:
+        """Where the next `read` begins."""
+        self._done = min(max(offset, 0), self.size)
+
     def pieces(self) -> Iterator[bytes]:
         """All of it, from the first byte."""
         return read_tar(self._fd, self.size)

@@ -170,6 +170,7 @@ OWN_COMMANDS = {
     "serve",
     "doctor",
     "unshare",
+    "registry serve",
     *(path for path in tree.COMMANDS if path.startswith("pod ")),
 }
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours
