@@ -66,12 +66,12 @@ TAIL = """
 
 - Races are lost by luck as well as by design: a run that finds nothing is no proof. Where the
   design makes a race impossible (mounts and copies by descriptor) the test is the lesser argument.
-  Controls exist for A1, A2, A5, A9, A10, B4, B8 and B14; not yet for the races of A3, A4 and A7.
+  Controls exist for A1 to A5, A7, A9, A10, B1, B4, B8 and B14.
 - With `--cap-add SYS_PTRACE` (and `--privileged`) a container can trace the process that joins it
   by `onggi exec`, while that still has the host's rights: see docs/security.md.
-- B1: `--privileged` on a host with cgroup v1 can write release_agent, as with docker, unwarned.
+- B1: `--privileged --cgroupns host` on a host with cgroup v1 can write release_agent, as docker's
+  `--privileged` can; one line warns of it.
 - B5: docker's NET_RAW is kept by default, and with it ARP spoofing on a bridge.
-- B9: maps of user namespaces are not among these tests.
 - B16: a 32-bit program reaches AF_ALG through socketcall, as with docker: docs/seccomp.md.
 - AppArmor and SELinux: only that asking for them where they are not is an error, and that labels
   reach a kernel, which refuses them.

@@ -1,10 +1,13 @@
 """SECURITY 1B: what of the kernel a container can reach."""
 
+import itertools
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,22 @@ def test_no_way_to_a_release_agent(onggi: Onggi, canary: Canary) -> None:
     assert "end" in text
     for path in Path("/sys/fs/cgroup").glob("*/onggi/*/child"):
         pytest.fail(f"made {path}")
+
+
+@pytest.mark.sec("B1")
+def test_a_privileged_container_sees_no_release_agent_from_its_own_namespace(
+    onggi: Onggi,
+) -> None:
+    """And the control: with the host's namespace it does, and one line warns of it."""
+    if not list(Path("/sys/fs/cgroup").glob("*/release_agent")):
+        pytest.skip("the root of cgroup v1 is not to be seen here")
+    script = "mkdir /tmp/c; mount -t cgroup -o memory c /tmp/c; ls /tmp/c/release_agent"
+    flags = ["--rm", "--network", "none", "--privileged"]
+    own = onggi("run", *flags, "busybox", "sh", "-c", script, code=1)
+    assert "No such file" in own.stderr and "WARNING" not in own.stderr
+    shared = onggi("run", *flags, "--cgroupns", "host", "busybox", "sh", "-c", script)
+    assert shared.stdout == "/tmp/c/release_agent\n"
+    assert "WARNING: a privileged container in the host's cgroup namespace" in shared.stderr
 
 
 HOSTILE = [
@@ -181,6 +200,67 @@ def test_groups_are_the_images_and_no_more(onggi: Onggi, image: Image) -> None:
     assert listed.split() == ["1000", "2000", "3000"]
     assert onggi("run", "--rm", "-u", "u", name, "cat", "/data", code=1).stdout == ""
     assert onggi.out("run", "--rm", "-u", "u", "--group-add", "3000", name, "cat", "/data")
+
+
+# Makes 25 containers in the store, then takes an id map for each.
+TAKE = """
+import sys
+root, run, first, tests = sys.argv[1:]
+sys.path.insert(0, tests)
+from onggi.engine import userns
+from onggi.store.store import Store
+from sample import container
+store = Store(root, run)
+made = [container(int(first) + number) for number in range(25)]
+for each in made:
+    store.containers.insert(each)
+sys.stdin.read()
+for each in made:
+    print(userns.base_of(store.id_ranges.take(each.id, userns.SLOTS)))
+store.close()
+"""
+
+
+@pytest.mark.sec("B9")
+def test_200_maps_taken_at_once_do_not_overlap(tmp_path: Path) -> None:
+    tests = str(Path(__file__).parents[1])
+    bases = []
+    with ExitStack() as running:
+        takers = []
+        for number in range(8):
+            argv = [sys.executable, "-c", TAKE, str(tmp_path / "root"), str(tmp_path / "run"),
+                    str(25 * number), tests]  # fmt: skip
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            takers.append(running.enter_context(subprocess.Popen(argv, text=True, **pipes)))
+        for taker in takers:
+            assert taker.stdin is not None
+            taker.stdin.close()  # go
+        for taker in takers:
+            assert taker.stdout is not None
+            bases += [int(line) for line in taker.stdout]
+    assert [taker.returncode for taker in takers] == [0] * 8
+    bases.sort()
+    assert len(bases) == 200
+    assert all(above - below >= 65536 for below, above in itertools.pairwise(bases))
+    assert all(0 < base < 1 << 31 for base in bases)
+
+
+@pytest.mark.sec("B9")
+def test_containers_do_not_share_ids(onggi: Onggi) -> None:
+    started = [onggi("run", "-d", "--userns", "auto", "busybox", "sleep", "600", code=None)
+               for _ in range(3)]  # fmt: skip
+    if any("id-mapped layers: Linux 6.13" in done.stderr for done in started):
+        pytest.skip("this kernel maps no overlay layers")
+    maps = []
+    for done in started:
+        assert done.returncode == 0, done.stderr
+        pid = onggi.out("inspect", "--format", "{{.State.Pid}}", done.stdout.strip())
+        text = Path("/proc", pid, "uid_map").read_text()
+        assert text == Path("/proc", pid, "gid_map").read_text()
+        maps.append(tuple(map(int, text.split())))
+    bases = sorted(base for _, base, _ in maps)
+    assert all(size == 65536 and inner == 0 for inner, _, size in maps)
+    assert all(above - below >= 65536 for below, above in itertools.pairwise(bases))
 
 
 @pytest.mark.sec("B12")

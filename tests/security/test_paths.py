@@ -272,6 +272,78 @@ def test_mount_targets_inside_a_raced_volume(onggi: Onggi, canary: Canary) -> No
             )  # fmt: skip
 
 
+# -- the same races against an engine that walks paths by name, as engines did before their CVEs
+
+# Makes a mount's target by its path, links followed: CVE-2021-30465, CVE-2025-52565.
+BY_NAME = """
+from onggi.linux import safefs
+def make(root, path, *, directory, mode):
+    path = path.lstrip('/')
+    if directory:
+        parts = path.split('/')
+        for n in range(1, len(parts) + 1):
+            try:
+                os.mkdir('/'.join(parts[:n]), mode, dir_fd=root)
+            except FileExistsError:
+                pass
+    else:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, mode, dir_fd=root))
+    return os.open(path, os.O_PATH, dir_fd=root)
+safefs._make = make
+"""
+# Masks files with the container's /dev/null: CVE-2025-31133.
+THEIR_NULL = """
+import stat
+from onggi.linux import mount
+from onggi.runtime import rootfs
+def cover(tree, path, mask):
+    try:
+        target = tree.open(path)
+    except OSError:
+        return
+    if not stat.S_ISDIR(os.fstat(target).st_mode):
+        mount.move_mount(mount.open_tree('dev/null', directory_fd=tree.root_fd), target)
+rootfs._cover = cover
+"""
+CONTROL_SECONDS = 60
+
+
+@pytest.mark.sec("A3")
+def test_control_masks_from_the_containers_null_are_raced(onggi: Onggi) -> None:
+    torn = onggi.weakened(THEIR_NULL)
+    wanted = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    prepare = "touch null; ln -s /proc/sys/kernel/core_pattern link"
+    with racing_volume(onggi, "null", "link", prepare):
+        shown = (torn.sh("cat /proc/interrupts", "-v", "raced:/dev")
+                 for _ in until_time(CONTROL_SECONDS))  # fmt: skip
+        assert any(wanted in text for text in shown)
+
+
+@pytest.mark.sec("A4")
+def test_control_a_console_made_by_name_is_raced(onggi: Onggi, tmp_path: Path) -> None:
+    torn, made = onggi.weakened(BY_NAME), tmp_path / "made"
+    with racing_volume(onggi, "console", "link", f"mkdir pts; touch console; ln -s {made} link"):
+        for number in until_time(CONTROL_SECONDS):
+            torn("run", "-dt", "--name", f"tty{number}", "-v", "raced:/dev", "busybox", code=None)
+            onggi("rm", "-f", f"tty{number}", code=None)
+            if made.exists():
+                break
+    assert made.exists(), "a file on the host"
+
+
+@pytest.mark.sec("A7")
+def test_control_targets_made_by_name_are_raced(onggi: Onggi, tmp_path: Path) -> None:
+    torn, outside = onggi.weakened(BY_NAME), tmp_path / "outside"
+    outside.mkdir()
+    with racing_volume(onggi, "x", "link", f"mkdir x; ln -s {outside} link"):
+        for _ in until_time(CONTROL_SECONDS):
+            torn("run", "--rm", "-v", "raced:/v", "--tmpfs", "/v/x/deep", "busybox", "true",
+                 code=None)  # fmt: skip
+            if (outside / "deep").exists():
+                break
+    assert (outside / "deep").is_dir(), "a directory on the host"
+
+
 @pytest.mark.sec("A6")
 @pytest.mark.parametrize(
     "name",

@@ -1,7 +1,7 @@
 """What the host says to a new container's options: refusals and warnings, in docker's words."""
 
 from ..errors import InvalidInput, NotFound, Unsupported
-from ..linux.cgroup import device_number
+from ..linux.cgroup import Cgroup, device_number
 from ..spec.container import HostOptions, Resources
 from . import cgroups, devices, layers, tier, userns
 from .networks import container_of_mode
@@ -27,7 +27,19 @@ def check(host: HostOptions) -> list[str]:
             f"--userns={host.userns_mode} needs root: an unprivileged user has no ids to spare",
             hint="every container of yours is in your user namespace already",
         )
-    return check_resources(host.resources)
+    return _check_privileges(host) + check_resources(host.resources)
+
+
+def _check_privileges(host: HostOptions) -> list[str]:
+    """What docker does not say, so not under --security docker. In a cgroup namespace of its own a
+    container sees no release_agent, whatever it mounts."""
+    exposed = host.privileged and host.cgroupns_mode == "host" and host.security != "docker"
+    if not exposed or Cgroup("").version != 1:
+        return []
+    return [
+        "a privileged container in the host's cgroup namespace can run programs on the host, by "
+        "the release_agent of cgroup v1"
+    ]
 
 
 def check_resources(asked: Resources, *, update: bool = False) -> list[str]:
