@@ -1,6 +1,6 @@
 """`/system/df`: what takes how much space, object by object."""
 
-from ..engine import inspection
+from ..engine import inspection, listing
 from ..engine.imagelist import Listed
 from ..engine.imageview import layer_size, layer_sizes
 from ..errors import InvalidInput, NotFound
@@ -64,21 +64,15 @@ def _images(call: Call) -> dict[str, Any]:
 
 def _containers(call: Call) -> list[dict[str, Any]]:
     containers = call.engine.containers
+    networks = {network.id: network for network in call.engine.networks.list()}
     found = []
     for container in containers.list(all=True):
         try:
-            size = containers.size(container.id)[0]
+            sizes = containers.size(container.id)
         except (NotFound, FileNotFoundError):
             continue  # it has just been removed
-        found.append({
-            "Id": container.id,
-            "Names": [f"/{container.name}"],
-            "Image": container.config.options.image,
-            "ImageID": container.config.image_id,
-            "Created": container.created_ns // 10**9,
-            "SizeRw": size,
-            "State": container.state.status,
-        })  # fmt: skip
+        endpoints = containers.endpoints(container)
+        found.append(listing.summary(container, endpoints, networks, sizes))
     return found
 
 
