@@ -7,6 +7,7 @@ the other end is gone (BrokenPipeError) or the disk is full (WriteError).
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+from ..engine.settings import DEFAULT_ROOT, DEFAULT_RUN
 from ..errors import OnggiError
 from ..typed import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from ..engine.engine import Engine
     from ..engine.settings import Settings
     from .hints import Language
-
-DEFAULT_ROOT, DEFAULT_RUN = "/var/lib/onggi", "/run/onggi"
 
 
 _CONTROL = [n for n in (*range(32), *range(127, 160)) if n not in (9, 10)]
@@ -121,15 +120,11 @@ class Session:
 
     @property
     def engine_settings(self) -> "Settings":
-        from ..engine.settings import Settings
+        from ..engine.settings import from_environment
         from ..engine.tier import current
 
-        return Settings(
-            docker_config=self.docker_config,
-            config_files=("/etc/onggi/config.toml", f"{self.home}/.config/onggi/config.toml"),
-            proxies=proxies(self.environ),
-            tier=current()._replace(why=self.trouble),
-        )
+        tier = current()._replace(why=self.trouble)
+        return from_environment(self.environ)._replace(tier=tier)
 
     @property
     def home(self) -> str:
@@ -193,17 +188,6 @@ def each(session: Session, names: Iterable[str], work: Callable[[str], object]) 
 def os_error_text(error: OSError) -> str:
     text = (error.strerror or str(error)).lower()
     return f"{error.filename}: {text}" if error.filename else text
-
-
-def proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the registry client obeys: {"http": url, "https": url, "no": list}."""
-    found = {}
-    for name in ("http", "https", "no", "all"):
-        variable = f"{name}_proxy"
-        value = environ.get(variable) or environ.get(variable.upper())
-        if value:
-            found[name] = value
-    return found
 
 
 def refusal(message: str, hint: str | None = None) -> CommandError:

@@ -49,7 +49,8 @@ def copy_in(engine: Engine, arguments: Arguments, fds: Sequence[int], report: Re
         arguments["id"],
         arguments["path"],
         _chunks(fds[0]),
-        no_overwrite_dir_non_dir=arguments["keep_types"],
+        no_overwrite_dir_non_dir=arguments.get("keep_types", True),
+        owner=tuple(arguments["owner"]) if "owner" in arguments else None,
     )
 
 

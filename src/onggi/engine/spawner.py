@@ -36,6 +36,7 @@ from .launch import Launcher
 from .run import Services
 from .settings import Settings
 
+OWNER = "onggi.owner"  # a label: the program that a container ends with
 MAX_FDS = 250
 MAX_MESSAGE = 64 << 20
 PRELOADED = (
@@ -108,20 +109,21 @@ class Spawner:
         except OSError as error:
             raise Unavailable("the process that starts containers is gone") from error
 
-    def close(self) -> None:
+    def close(self, *, timeout_s: float = 10) -> None:
         """The spawner ends when it sees this; waits for it."""
         self._control.close()
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(10_000):
+        if not poll.poll(timeout_s * 1000):
             process.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self._pidfd)
 
 
-def launch(root: str, run: str, settings: Settings) -> Spawner:
-    """A spawner in an interpreter of its own, small and with no thread of the caller's. Raises
-    Unavailable when it cannot be started."""
+def launch(root: str, run: str, settings: Settings, *, owner: str = "") -> Spawner:
+    """A spawner in an interpreter of its own, small and with no thread of the caller's. When it
+    ends, which it does however the program ends, it removes the containers whose label OWNER says
+    `owner`. Raises Unavailable when it cannot be started."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     argv = command("onggi-spawner")
     try:
@@ -136,7 +138,7 @@ def launch(root: str, run: str, settings: Settings) -> Spawner:
         raise Unavailable(f"cannot start {argv[0]}: {error.strerror}") from error
     spawner = Spawner(mine, os.pidfd_open(pid), pid)
     try:
-        told = json.dumps([root, run, codec.encode(settings)])
+        told = json.dumps([root, run, codec.encode(settings), owner])
         mine.send(told.encode())  # no argument: proxies hold passwords
         spawner.call("engine.spawned:ready", {})
     except (OnggiError, OSError) as error:
@@ -168,14 +170,25 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     config = control.recv(1 << 16)
     if not config:
         return 0
-    root, run, told = json.loads(config)
+    root, run, told, owner = json.loads(config)
     settings = codec.decode(Settings, told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our workers
     for name in PRELOADED:
         import_module(f"onggi.{name}")
     _serve(control, lambda: Engine(root, run, settings=settings))
+    if owner:
+        _remove_owned(Engine(root, run, settings=settings), owner)
     return 0
+
+
+def _remove_owned(engine: Engine, owner: str) -> None:
+    for container in engine.containers.list(all=True, filters={"label": [f"{OWNER}={owner}"]}):
+        try:
+            engine.containers.remove(container.id, force=True, volumes=True)
+        except OnggiError:
+            pass  # somebody else removes it
+    engine.close()
 
 
 def _serve(control: socket.socket, engine: Callable[[], Engine]) -> None:

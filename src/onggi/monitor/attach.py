@@ -134,6 +134,13 @@ class Attachment:
         while not self.ended:
             yield from self.receive()
 
+    def shut(self) -> None:
+        """Wake a thread of ours that waits to send."""
+        try:
+            self._connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other side has gone
+
     def close(self) -> None:
         self._connection.close()
 
