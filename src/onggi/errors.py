@@ -42,6 +42,10 @@ class NotFound(OnggiError):
     http_status = 404
 
 
+class CacheVanished(NotFound):
+    """What a build had found in its cache was pruned before it stood on it: it looks again."""
+
+
 class NotModified(OnggiError):
     """The object already is in the state that was asked for."""
 

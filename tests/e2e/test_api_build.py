@@ -228,7 +228,7 @@ def test_prune(build: Builder, api: ApiServer) -> None:
     build.output(context("FROM busybox\nRUN echo for the cache > /f"))
     for query, status in (
         ("keep-storage=x", 400),
-        ("max-used-space=5", 501),
+        ("max-used-space=five", 400),
         (f"filters={quote(json.dumps({'nosuch': ['1']}))}", 400),
         (f"filters={quote(json.dumps({'inuse': ['1']}))}", 501),
         (f"filters={quote(json.dumps({'until': ['1h', '2h']}))}", 400),
@@ -239,7 +239,7 @@ def test_prune(build: Builder, api: ApiServer) -> None:
     kept = api.request("POST", f"/build/prune?filters={fresh}").json()
     assert kept == {"CachesDeleted": None, "SpaceReclaimed": 0}
     report = api.request("POST", "/build/prune?all=1").json()
-    assert report["CachesDeleted"] and report["SpaceReclaimed"] > 0
+    assert report["CachesDeleted"] and report["SpaceReclaimed"] >= 0  # the image has its layer
     assert api.request("POST", "/build/cancel?id=x").status == 404
     assert api.request("POST", "/build/cancel").status == 400
 

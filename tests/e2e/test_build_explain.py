@@ -91,13 +91,87 @@ RUN --mount=type=cache,target=/c,id=things dd if=/dev/zero of=/c/f bs=1k count=5
     sizes = lone.out("builder", "du", "--format", "{{.Type}} {{.Size}} {{.Reclaimable}}")
     assert "exec.cachemount 51" in sizes and "regular" in sizes
     assert "false" in sizes  # an image holds the layer
-    lone("builder", "prune", "-f", "--keep-storage", "600k")
+    mounts = lone.out("builder", "du", "--filter", "type=exec.cachemount", "--format", "{{.ID}}")
+    assert len(mounts.split()) == 1
+    lone("builder", "prune", "-af", "--filter", "id=none")
+    lone("builder", "prune", "-f", "--keep-storage", "400k")  # what the image holds frees nothing
     left = lone.out("builder", "du", "--format", "{{.Type}}").split()
-    assert left == ["regular", "exec.cachemount"]
+    assert left == ["regular", "regular"]
+    assert "Using cache" in build(lone, top)
     lone("builder", "prune", "-af")
     assert lone.out("builder", "du", "--format", "{{.ID}}") == ""
     assert not list((lone.root / "buildcache-mounts").iterdir())
     build(lone, top)
+
+
+def stored(onggi: Onggi) -> int:
+    return sum(path.stat().st_size for path in (onggi.root / "layers").iterdir())
+
+
+def test_the_cache_keeps_to_its_budget(
+    lone_onggi: Onggi, onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    """Layers of images do not count; the longest unused goes first, what was just made stays."""
+    lone = lone_onggi
+    saved = tmp_path / "image.tar"
+    onggi("save", "-o", str(saved), busybox)
+    lone("load", "-q", "-i", str(saved))
+    config = Path(lone.environment["HOME"], ".config/onggi/config.toml")
+    config.parent.mkdir(parents=True)
+    config.write_text('[build]\nmax_used_space = "1MB"\n')
+    top = context(tmp_path / "c", f"FROM {busybox}\nARG N\nRUN head -c 600000 /dev/urandom > /$N\n")
+    before = stored(lone)
+    for name in "abc":
+        build(lone, top, "--build-arg", f"N={name}", tag=f"made:{name}")
+        if name != "c":
+            lone("rmi", f"made:{name}")  # its layer is the cache's alone now
+    kept = lone.out("builder", "du", "--format", "{{.Size}} {{.Shared}}").split("\n")
+    assert [row.split()[1] for row in kept] == ["false", "true"] and kept[0].startswith("60")
+    assert stored(lone) - before < 1_500_000
+    found = "> /$N\n ---> Using cache"
+    assert found in build(lone, top, "--build-arg", "N=b")
+    assert found not in build(lone, top, "--build-arg", "N=a")
+    config.write_text('[build]\nmax_used_space = "lots"\n')
+    assert "build.max_used_space" in lone(
+        "build", "--build-arg", "N=d", str(top), code=1
+    ).stderr  # fmt: skip
+    config.write_text("[build]\ngc = false\n")
+    build(lone, top, "--build-arg", "N=e")
+    config.write_text("[build]\ngd = false\n")
+    assert "build.gd: not understood" in lone("build", "--no-cache", str(top), code=1).stderr
+
+
+def test_a_prune_while_a_build_stands_on_what_it_found(
+    lone_onggi: Onggi, onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    """One stage was found in the cache and is needed later, when somebody has pruned it."""
+    lone = lone_onggi
+    saved = tmp_path / "image.tar"
+    onggi("save", "-o", str(saved), busybox)
+    lone("load", "-q", "-i", str(saved))
+    text = f"""FROM {busybox} AS found
+RUN {UNIQUE} > /stamp
+FROM {busybox}
+RUN --mount=type=cache,target=/c,id=gate echo begun; until test -e /c/go; do sleep 0.05; done
+COPY --from=found /stamp /stamp
+"""
+    top = context(tmp_path / "c", text)
+    lone("build", "--target", "found", str(top))
+    with lone.popen("build", "-t", "made", str(top)) as process:
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if line.startswith("begun"):
+                break
+        lone("builder", "prune", "-af")
+        lone("image", "prune", "-f")
+        (gate,) = (lone.root / "buildcache-mounts").glob("*.id")
+        gate.with_suffix("").joinpath("go").touch()
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert len(lone.out("run", "--rm", "made", "cat", "/stamp")) == 36
+    assert "looking again" in out
 
 
 def test_a_cache_mount_in_use_is_not_pruned(onggi: Onggi, busybox: str, tmp_path: Path) -> None:

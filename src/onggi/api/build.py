@@ -72,14 +72,12 @@ def prune(call: Call) -> Answer:
     from ..build.pruning import Kept, prune
 
     query = call.query
-    keep = _bytes(call, "keep-storage")
+    keep, most, free = _bytes(call, "keep-storage"), 0, 0
     if call.version >= (1, 48):
         keep = _bytes(call, "reserved-space") or keep
-        for name in ("max-used-space", "min-free-space"):
-            if _bytes(call, name):
-                raise Unsupported(f"{name} is not supported by onggi: use reserved-space")
+        most, free = _bytes(call, "max-used-space"), _bytes(call, "min-free-space")
     until_ns, admits = _chosen(query.filters(), time.time_ns())
-    freed = prune(call.engine, Kept(until_ns, keep, admits))
+    freed = prune(call.engine, Kept(until_ns, keep, admits, most, free))
     return json_answer(
         {"CachesDeleted": list(freed.ids) or None, "SpaceReclaimed": freed.reclaimed_bytes}
     )

@@ -56,6 +56,7 @@ class Cache:
         self._imported: dict[str, Entry] = {}
         self._records: list[dict[str, Any]] | None = None
         self._used: list[str] = []
+        self._met: list[CacheRecord] = []  # metadata, written at the end
 
     def lookup(self, key: str) -> Hit | None:
         if self.fresh or self.skips:
@@ -105,7 +106,10 @@ class Cache:
     ) -> Hit:
         """Remember what the operation made; `inputs` is for people."""
         told = {"operation": operation_fields(operation), "parent": content(parent), **inputs}
-        return self._insert(key, parent, diff_id, created_ns, told)
+        row = self._row(key, parent, diff_id, created_ns, told)
+        self._store.cache.record(row)
+        layers = (*parent, Digest(diff_id)) if diff_id else parent
+        return Hit(layers, diff_id, created_ns, key)
 
     def meets_again(self, step: Operation, parent: Layers) -> bool:
         """Whether a step that makes nothing (ENV, CMD) stood on this content before; it has now."""
@@ -113,33 +117,31 @@ class Cache:
         if self.lookup(key) is not None:
             return True
         told = {"metadata": operation_fields(step), "parent": content(parent)}
-        self._insert(key, parent, "", time.time_ns(), told)
+        self._met.append(self._row(key, parent, "", time.time_ns(), told))
         return False
 
-    def _insert(
+    def _row(
         self, key: str, parent: Layers, diff_id: str, created_ns: int, told: dict[str, Any]
-    ) -> Hit:
-        layers = (*parent, Digest(diff_id)) if diff_id else parent
-        self._store.cache.record(
-            CacheRecord(
-                key=key,
-                parent_key=content(parent),
-                diff_id=diff_id,
-                config_json="{}",
-                inputs_json=json.dumps(told, sort_keys=True),
-                created_ns=created_ns,
-                last_used_ns=time.time_ns(),
-                size_bytes=self._store.layers.size(Digest(diff_id)) if diff_id else 0,
-                layers=layers,
-            )
+    ) -> CacheRecord:
+        return CacheRecord(
+            key=key,
+            parent_key=content(parent),
+            diff_id=diff_id,
+            config_json="{}",
+            inputs_json=json.dumps(told, sort_keys=True),
+            created_ns=created_ns,
+            last_used_ns=time.time_ns(),
+            size_bytes=self._store.layers.size(Digest(diff_id)) if diff_id else 0,
+            layers=(*parent, Digest(diff_id)) if diff_id else parent,
         )
-        return Hit(layers, diff_id, created_ns, key)
 
     def note_use(self) -> None:
-        """Write down which records served, and the imported ones whose layers are here now."""
-        used, self._used = self._used, []
-        self._store.cache.touch(tuple(used), time.time_ns())
+        """Write down which records served, what was met for the first time, and the imported ones
+        whose layers are here now; in one transaction."""
+        rows, self._met = self._met, []
         for key, entry in self._imported.items():
             if self._store.layers.pin(entry.layers).issuperset(entry.layers):
                 below = entry.layers[:-1] if entry.diff_id else entry.layers
-                self._insert(key, below, entry.diff_id, entry.created_ns, {})
+                rows.append(self._row(key, below, entry.diff_id, entry.created_ns, {}))
+        used, self._used = self._used, []
+        self._store.cache.note(tuple(rows), tuple(used), time.time_ns())

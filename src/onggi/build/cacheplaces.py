@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from ..engine.engine import Engine
-from ..errors import CorruptData, InvalidInput, NotFound, OnggiError
+from ..errors import CacheVanished, CorruptData, InvalidInput, NotFound, OnggiError
 from ..progress import Message, Report, Warning
 from ..spec.digest import Digest
 from ..spec.image import (
@@ -125,7 +125,7 @@ class Imports:
         return cacheformat.parse_inline(data, [Descriptor(OCI_LAYER, i, 0) for i in ids], ids)
 
     def ensure(self, layers: Layers) -> None:
-        """Have these layers in the store. Raises NotFound for one that no cache has."""
+        """Have these layers in the store. Raises CacheVanished for one that no cache has."""
         missing = set(layers) - self._engine.store.layers.pin(layers)
         for where, table, place in self._caches or ():
             known = [(layer, table.blobs[layer]) for layer in layers
@@ -139,7 +139,7 @@ class Imports:
                 ) from error
             missing -= {layer for layer, _ in known}
         if missing:
-            raise NotFound(f"layer {min(missing)} is in no cache any more")
+            raise CacheVanished(f"layer {min(missing)} is in no cache any more")
 
 
 def read_table(place: Reading) -> Table:

@@ -84,10 +84,13 @@ def finish(work: Work, solved: list[Solved], maker: Maker) -> BuildResult:
         work.cache.ensure(_layers(one))
     names = tuple(f"{tag.name}:{tag.tag}" for tag in work.tags)
     manifest = ""
+    if is_index(work.options) or work.options.outputs:
+        for one in solved:
+            maker.pin(_layers(one))
     if is_index(work.options):
         image_id, manifest = _index(work, solved)
     else:
-        image_id = _image(work, solved[0], names)
+        image_id = _image(work, solved[0], names, maker)
     _export_caches(work, solved, maker)
     reports = tuple(step for one in solved for step in one.solution.reports)
     history.write(work.engine.store.root, image_id, names, reports)
@@ -108,12 +111,12 @@ def pushed(
     return result._replace(manifest=str(manifest or ""))
 
 
-def _image(work: Work, solved: Solved, names: tuple[str, ...]) -> Digest:
+def _image(work: Work, solved: Solved, names: tuple[str, ...], maker: Maker) -> Digest:
     engine, options = work.engine, work.options
     document = _document(options, solved)
     image_id = Digest.of(document)
     if export.keeps_image(options.outputs):
-        image_id = _store(engine, document, work.tags)
+        image_id = _store(engine, document, work.tags, lambda: maker.pin(_layers(solved)))
     shown = names or (str(image_id),)
     export.export(engine, _layers(solved), shown, options.outputs, options.stdout)
     return image_id
@@ -222,8 +225,11 @@ def _configuration(solved: Solved, epoch: int | None) -> ImageConfig:
     return config._replace(created=created, diff_ids=layers, history=(*config.history, *entries))
 
 
-def _store(engine: Engine, document: bytes, tags: tuple[Reference, ...]) -> Digest:
-    """Add the image; a build from the cache gives one that is there, with its tags."""
+def _store(
+    engine: Engine, document: bytes, tags: tuple[Reference, ...], hold: Callable[[], None]
+) -> Digest:
+    """Add the image, after its layers are held; a build from the cache gives one that is there,
+    with its tags."""
     image_id = Digest.of(document)
     names = {f"{tag.name}:{tag.tag}" for tag in tags}
     try:
@@ -231,6 +237,7 @@ def _store(engine: Engine, document: bytes, tags: tuple[Reference, ...]) -> Dige
             return image_id
     except NotFound:
         pass
+    hold()
     return engine.store.images.add(document, tags=tags).id
 
 

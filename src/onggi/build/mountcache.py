@@ -145,6 +145,10 @@ class CacheMounts:
             os.close(top)
         return sorted(found, key=lambda item: (item.last_used_ns, item.name))
 
+    def size_bytes(self) -> int:
+        """Of all directories; only those used since they were last measured are measured."""
+        return sum(item.size_bytes for item in self.list())
+
     def remove(self, name: str) -> bool:
         """Delete a directory that no build uses; whether it did."""
         top = os.open(self._top, _DIRECTORY)
@@ -155,7 +159,7 @@ class CacheMounts:
             try:
                 # Whoever makes one holds the lock: a half-made one is of a builder that died.
                 begun = [n for n in os.listdir(top) if n.startswith(f"{name}.new.")]
-                for left in (*begun, name, f"{name}.id", f"{name}.lock"):
+                for left in (*begun, name, f"{name}.id", f"{name}.size", f"{name}.lock"):
                     safefs.remove_tree(top, left)
             finally:
                 os.close(lock)
@@ -186,10 +190,14 @@ def _is_current(top: int, name: str, lock: int) -> bool:
 
 def _write_note(top: int, name: str, id_: str) -> None:
     """The id in words, for people."""
+    _write(top, f"{name}.id", os.fsencode(id_)[:4096])
+
+
+def _write(top: int, name: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(f"{name}.id", flags, 0o600, dir_fd=top)
+    fd = os.open(name, flags, 0o600, dir_fd=top)
     try:
-        os.write(fd, os.fsencode(id_)[:4096])
+        os.write(fd, data)
     finally:
         os.close(fd)
 
@@ -211,7 +219,22 @@ def _described(top: int, lock_name: str) -> CacheDirectory:
             id_ = os.fsdecode(file.read(4096))
     except FileNotFoundError:
         id_ = ""
-    return CacheDirectory(name, id_, _size(top, name), used_ns, in_use)
+    size_bytes = _size(top, name) if in_use else _size_since(top, name, used_ns)
+    return CacheDirectory(name, id_, size_bytes, used_ns, in_use)
+
+
+def _size_since(top: int, name: str, used_ns: int) -> int:
+    """As it was noted when the directory was last measured, unless it was used since."""
+    try:
+        with open(os.open(f"{name}.size", os.O_RDONLY | os.O_CLOEXEC, dir_fd=top), "rb") as file:
+            size, then = file.read(64).split()
+        if int(then) == used_ns:
+            return int(size)
+    except (FileNotFoundError, ValueError):
+        pass
+    size_bytes = _size(top, name)
+    _write(top, f"{name}.size", b"%d %d" % (size_bytes, used_ns))
+    return size_bytes
 
 
 def _size(parent: int, name: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ..engine.engine import Engine
-from ..errors import InvalidInput, NotFound
+from ..errors import CacheVanished, InvalidInput, NotFound
 from ..linux import binfmt
 from ..progress import Message, Report, StepOutput, Warning
 from ..spec.digest import Digest
@@ -225,12 +225,16 @@ class Maker:
             return 0
 
     def pin(self, layers: Layers) -> None:
-        """Before the first work on them: garbage collection must not take what we stand on."""
+        """Before the first work on them: garbage collection must not take what we stand on. Raises
+        CacheVanished when it has."""
         missing = set(layers) - self.pinned
         if missing:
-            self.engine.store.layers.pin(sorted(missing))
-            self.cache.ensure(layers)
+            present = self.engine.store.layers.pin(sorted(missing))
             self.pinned |= missing
+            if self.cache.imports is not None:
+                self.cache.ensure(layers)
+            elif not present >= missing:
+                raise CacheVanished(f"layer {min(missing - present)} was pruned meanwhile")
 
 
 def _found(hit: Hit) -> Result:

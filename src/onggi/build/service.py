@@ -11,13 +11,13 @@ from functools import partial
 
 from ..dockerfile.instructions import read
 from ..engine.engine import Engine
-from ..errors import InvalidInput, OnggiError
+from ..errors import CacheVanished, InvalidInput, OnggiError
 from ..progress import Message, Report, Warning
 from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
-from ..store.lock import Hold, Lock
 from . import finish, inputs
 from .bases import Bases, chosen_stages
+from .builders import among_builders
 from .cache import Cache
 from .contexts import IMAGE, Contexts, Opened
 from .graph import Plan
@@ -28,7 +28,10 @@ from .operate import Maker
 from .options import BuildOptions as BuildOptions
 from .options import BuildResult as BuildResult
 from .options import epoch_of, given_arguments, platforms_of
+from .pruning import keep_budget
 from .solve import Solver
+
+ATTEMPTS = 3
 
 
 def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
@@ -57,17 +60,33 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         plans = _plans(engine, options, opened, bases)
         _tell_findings(plans.values(), report)
         maker = Maker(engine, cache, contexts.of, loans, report)
-        with _among_builders(engine):
+        text = _dockerfile(opened, options)
+        work = finish.Work(engine, options, tags, cache, bases, report, began_ns, text)
+        with among_builders(engine):
             try:
-                solved = _solved(options, plans, maker, report)
-                text = _dockerfile(opened, options)
-                work = finish.Work(engine, options, tags, cache, bases, report, began_ns, text)
-                result = finish.finish(work, solved, maker)
-                cache.note_use()
+                result = _made(work, plans, maker)
             finally:
                 if maker.pinned or options.cache_from:
                     engine.store.layers.unpin()
+    if result.cached_steps < result.steps:
+        keep_budget(engine, began_ns)
     return finish.pushed(engine, options, result, report)
+
+
+def _made(work: finish.Work, plans: dict[Platform, Plan], maker: Maker) -> BuildResult:
+    """Solved and finished; anew when somebody pruned what had been found and was not yet held."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            solved = _solved(work.options, plans, maker, work.report)
+            result = finish.finish(work, solved, maker)
+            work.cache.note_use()
+            return result
+        except CacheVanished:
+            if not left:
+                raise
+            maker.pinned.clear()
+            work.report(Message("the build cache was pruned meanwhile: looking again"))
+    raise AssertionError("unreachable")
 
 
 def _solved(
@@ -156,25 +175,6 @@ def _proxies(options: BuildOptions) -> tuple[str, ...]:
         for name, value in options.build_args.items()
         if value is not None and name.upper() in PROXIES
     )
-
-
-def sweep(engine: Engine) -> None:
-    """Take away the step containers of builders that died, unless a builder is about: an ended step
-    may be one it is committing."""
-    alone = _lock(engine).try_exclusive()
-    if alone is not None:
-        with alone:
-            engine.steps.sweep()
-
-
-def _among_builders(engine: Engine) -> Hold:
-    """Every builder holds RUN/build.lock, shared."""
-    sweep(engine)
-    return _lock(engine).shared()
-
-
-def _lock(engine: Engine) -> Lock:
-    return Lock(f"{engine.store.run}/build.lock")
 
 
 def _tag(text: str) -> Reference:

@@ -20,6 +20,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .archive import Archive
+    from .configuration import CacheBudget
     from .creation import Creation
     from .execs import Execs
     from .logs import Logs
@@ -79,6 +80,13 @@ class Engine:
         from . import configuration
 
         return configuration.profile(self._settings.config_files)
+
+    @cached_property
+    def cache_budget(self) -> "CacheBudget":
+        """Of builds."""
+        from . import configuration
+
+        return configuration.cache_budget(self._settings.config_files)
 
     def security_layers(self, host: HostOptions) -> list[tuple[str, bool, str]]:
         """(name, whether it is on, about it) of a sandbox with these options, on this host."""

@@ -28,6 +28,12 @@ _COLUMNS = (
 )
 
 
+_INSERT = (
+    "INSERT OR REPLACE INTO build_cache (key, parent_key, diff_id, config, inputs,"
+    " created_ns, last_used_ns, size_bytes, layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
 class BuildCache:
     """A record holds its own layer, not those of the base image: when they are gone it is a miss
     until the base is pulled again."""
@@ -56,17 +62,26 @@ class BuildCache:
             (*record[:8], jsons.dumps(record.layers)),
         )
 
-    def touch(self, keys: tuple[str, ...], now_ns: int) -> None:
-        """Note that these records were used, in one transaction."""
+    def note(self, records: tuple[CacheRecord, ...], keys: tuple[str, ...], now_ns: int) -> None:
+        """Add records, and note that those of `keys` were used, in one transaction."""
 
         def work(connection: Connection) -> None:
+            connection.executemany(_INSERT, [_row(record) for record in records])
             connection.executemany(
                 "UPDATE build_cache SET last_used_ns = ? WHERE key = ?",
                 [(now_ns, key) for key in keys],
             )
 
-        if keys:
+        if records or keys:
             self._db.write(work)
+
+    def size_bytes(self) -> int:
+        """Of all layers that records have, each once; some of them are images' as well."""
+        row = self._db.row(
+            "SELECT coalesce(sum(size_bytes), 0) FROM"
+            " (SELECT DISTINCT diff_id, size_bytes FROM build_cache WHERE diff_id <> '')"
+        )
+        return int(row[0]) if row else 0
 
     def list(self) -> builtins.list[CacheRecord]:
         """Least recently used first."""
@@ -82,6 +97,10 @@ class BuildCache:
 
         if keys:
             self._db.write(work)
+
+
+def _row(record: CacheRecord) -> tuple[object, ...]:
+    return (*record[:8], jsons.dumps(record.layers))
 
 
 def _record(row: tuple[object, ...]) -> CacheRecord:

@@ -176,8 +176,9 @@ OWN_COMMANDS = {
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours
     "--allow", "--annotation", "--attest", "--build-context", "--cache-to", "--call", "--check",
     "--explain", "--load",
-    "--metadata-file", "--pod",
-    "--no-cache-filter", "--on-error", "--output", "--progress", "--provenance", "--push", "--sbom",
+    "--max-used-space", "--metadata-file", "--min-free-space", "--pod",
+    "--no-cache-filter", "--on-error", "--output", "--progress", "--provenance", "--push",
+    "--reserved-space", "--sbom",
     "--secret", "--security",
     "--security-check", "--ssh", "--volume",
 }  # fmt: skip

@@ -40,8 +40,8 @@ def test_a_record_holds_its_own_layer_and_misses_without_the_base(store: Store) 
 def test_records_are_listed_by_use(store: Store) -> None:
     for number in range(3):
         store.cache.record(CacheRecord(f"k{number}", "p", "", "{}", "{}", number, number, 0))
-    store.cache.touch(("k0",), 9)
+    store.cache.note((), ("k0",), 9)
     assert [record.key for record in store.cache.list()] == ["k1", "k2", "k0"]
     assert store.cache.lookup("nix") is None
-    store.cache.touch((), 1)
+    store.cache.note((), (), 1)
     store.cache.remove(())

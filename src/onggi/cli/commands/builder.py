@@ -1,17 +1,17 @@
 """`builder du` and `builder explain`."""
 
 import time
-from collections.abc import Iterator
 
 from ...build import history
-from ...build.mountcache import CacheMounts
+from ...build.pruning import Item, items
 from ...typed import Any
 from ...units import format_size
 from .. import waterfall
+from ..cachefilters import until_ns, wanted
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session
-from ..table import print_rows
+from ..table import filters_of, print_rows
 
 COLUMNS = ("ID", "Reclaimable", "Size", "LastAccessed")
 HEADERS = {
@@ -22,7 +22,19 @@ TERMINAL_COLUMNS = 120
 
 
 def du(session: Session, values: Values, arguments: list[str]) -> int:
-    rows = list(cache_rows(session))
+    filters = filters_of(values.many("filter"))
+    now_ns = time.time_ns()
+    since_ns, chosen = until_ns(filters, now_ns), wanted(filters)
+    found = sorted(
+        items(session.engine), key=lambda item: (item.kind != "regular", item.last_used_ns)
+    )
+    rows = [
+        row(item, now_ns)
+        for item in found
+        if (item.layer or item.kind != "regular")
+        and (not since_ns or item.last_used_ns < since_ns)
+        and chosen(item)
+    ]
     columns = (*COLUMNS, "Type", "Description") if values.on("verbose") else COLUMNS
     print_rows(session, rows, columns=columns, headers=HEADERS, template=values.text("format"))
     if not values.text("format"):
@@ -33,31 +45,18 @@ def du(session: Session, values: Values, arguments: list[str]) -> int:
     return 0
 
 
-def cache_rows(session: Session) -> Iterator[dict[str, Any]]:
-    """Every record with a layer of its own, then the cache mounts; longest unused first."""
-    store, now_ns = session.engine.store, time.time_ns()
-    held = {layer for image in store.images.list() for layer in image.config.diff_ids}
-    for record in store.cache.list():
-        if record.diff_id:
-            yield row(
-                record.key[:25], record.diff_id not in held, record.size_bytes,
-                waterfall.ago(record.last_used_ns, now_ns), "regular", record.diff_id[7:19],
-            )  # fmt: skip
-    for mount in CacheMounts(store).list():
-        yield row(
-            mount.name[:25], not mount.in_use, mount.size_bytes,
-            waterfall.ago(mount.last_used_ns, now_ns), "exec.cachemount", mount.id,
-        )  # fmt: skip
-
-
-def row(
-    name: str, reclaimable: bool, size: int, used: str, kind: str, description: str
-) -> dict[str, Any]:
+def row(item: Item, now_ns: int) -> dict[str, Any]:
+    """Every record with a layer of its own, and the cache mounts."""
     return {
-        "ID": name, "Reclaimable": "true" if reclaimable else "false", "Size": format_size(size),
-        "LastAccessed": used, "Type": kind, "Description": description, "Shared": "false",
-        "bytes": lambda: size,
-    }  # fmt: skip
+        "ID": item.id[:25],
+        "Reclaimable": "false" if item.shared or item.in_use else "true",
+        "Size": format_size(item.size_bytes),
+        "LastAccessed": waterfall.ago(item.last_used_ns, now_ns),
+        "Type": item.kind,
+        "Description": item.description or item.layer[7:19],
+        "Shared": str(item.shared).lower(),
+        "bytes": lambda: item.size_bytes,
+    }
 
 
 def explain(session: Session, values: Values, arguments: list[str]) -> int:
@@ -76,6 +75,7 @@ DU = Command(
     summary="Show what the build cache holds",
     run=du,
     flags=flag_table(
+        '      --filter filter   Provide filter values (e.g. "unused-for=24h")\n'
         "      --format string   Format output using a Go template or json\n"
         "      --verbose         Show the type and description of each entry\n"
     ),

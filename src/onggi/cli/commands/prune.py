@@ -4,11 +4,15 @@ import os
 import time
 
 from ...engine.pruning import Chosen, parse
+from ...typed import TYPE_CHECKING
 from ...units import format_size, parse_size
 from ..command import Command
 from ..flags import Values, flag_table
 from ..session import Session, refusal
 from ..table import filters_of
+
+if TYPE_CHECKING:
+    from ...build.pruning import Kept
 
 SURE = "Are you sure you want to continue? [y/N] "
 
@@ -123,20 +127,37 @@ def prune_networks(session: Session, chosen: Chosen) -> None:
 
 
 def builder(session: Session, values: Values, arguments: list[str]) -> int:
+    kept = kept_cache(values)
     kind = "all build cache" if values.on("all") else "all dangling build cache"
     if not confirmed(session, values, f"This will remove {kind}."):
         return 0
-    until = chosen_by(values).until_ns
     before = used(session)
-    prune_cache(session, until, keep_bytes=parse_size(values.text("keep-storage") or "0"))
+    prune_cache(session, kept)
     freed(session, before)
     return 0
 
 
-def prune_cache(session: Session, until_ns: int = 0, *, keep_bytes: int = 0) -> None:
-    from ...build.pruning import Kept, prune
+def kept_cache(values: Values) -> "Kept":
+    """What the flags of `builder prune` leave; --keep-storage is the older --reserved-space."""
+    from ...build.pruning import Kept
+    from ..cachefilters import until_ns, wanted
 
-    prune(session.engine, Kept(until_ns, keep_bytes))
+    filters = filters_of(values.many("filter"))
+    older = values.text("keep-storage") or "0"
+    return Kept(
+        until_ns(filters, time.time_ns()),
+        parse_size(values.text("reserved-space") or older),
+        max_used_bytes=parse_size(values.text("max-used-space") or "0"),
+        min_free_bytes=parse_size(values.text("min-free-space") or "0"),
+        everything=values.on("all"),
+        wanted=wanted(filters),
+    )
+
+
+def prune_cache(session: Session, kept: "Kept") -> None:
+    from ...build.pruning import prune
+
+    prune(session.engine, kept)
 
 
 def system(session: Session, values: Values, arguments: list[str]) -> int:
@@ -162,7 +183,9 @@ def system(session: Session, values: Values, arguments: list[str]) -> int:
     if values.on("volumes"):
         prune_volumes(session, chosen, everything=False)
     prune_images(session, filters, everything=everything)
-    prune_cache(session, chosen.until_ns)
+    from ...build.pruning import Kept
+
+    prune_cache(session, Kept(chosen.until_ns, everything=everything))
     freed(session, before)
     return 0
 
@@ -207,6 +230,9 @@ BUILDER_PRUNE = Command(
         '      --filter filter        Provide filter values (e.g. "until=24h")\n'
         "  -f, --force                Do not prompt for confirmation\n"
         "      --keep-storage bytes   Amount of disk space to keep for cache\n"
+        "      --max-used-space bytes Maximum amount of disk space allowed to keep for cache\n"
+        "      --min-free-space bytes Target amount of free disk space after pruning\n"
+        "      --reserved-space bytes Amount of disk space always allowed to keep for cache\n"
     ),
 )
 SYSTEM_PRUNE = Command(
