@@ -7,6 +7,7 @@ supported, has no meaning on Linux, or is refused when it asks for what we do no
 import json
 import re
 
+from ..engine import control
 from ..errors import InvalidInput
 from ..spec.container import ContainerOptions
 from ..spec.image import Healthcheck
@@ -50,7 +51,7 @@ def container_options(body: Fields, *, name: str = "", platform: str = "") -> Co
         tty=body.flag("Tty"),
         open_stdin=body.flag("OpenStdin"),
         stdin_once=body.flag("StdinOnce"),
-        stop_signal=body.text("StopSignal"),
+        stop_signal=_signal(body.text("StopSignal")),
         stop_timeout_s=body.optional_integer("StopTimeout"),
         exposed_ports=tuple(p for text in body.keys("ExposedPorts") for p in exposed(text)),
         platform=platform,
@@ -88,6 +89,12 @@ def checked_user(text: str) -> str:
 def _hostname(text: str, what: str) -> str:
     if text and not _HOSTNAME.fullmatch(text):
         raise InvalidInput(f"invalid {what} {text!r}: letters, digits, dot, dash, at most 63")
+    return text
+
+
+def _signal(text: str) -> str:
+    if text:
+        control.signal_number(text)
     return text
 
 

@@ -4,7 +4,7 @@ import time
 
 from ..engine import listing, pruning
 from ..engine.restart import Policy
-from ..errors import InvalidInput, NotModified, Unsupported
+from ..errors import Conflict, InvalidInput, NotFound, NotModified
 from ..spec.network import Network
 from ..typed import Any
 from . import containerconfig, exits, hostconfig, warnings
@@ -18,8 +18,16 @@ def create(call: Call) -> Answer:
     options = containerconfig.container_options(
         body, name=call.query.text("name"), platform=call.query.text("platform")
     )
+    host = options.host
     with warnings.collected() as found:
-        container = call.engine.containers.create(options, pull="never")
+        if host.network_mode == "host" and (host.ports or host.publish_all):
+            warnings.note("Published ports are discarded when using host network mode")
+        try:
+            container = call.engine.containers.create(options, pull="never")
+        except NotFound as error:
+            if options.image in error.message:
+                raise
+            raise InvalidInput(error.message, hint=error.hint) from error  # a 404 is the image's
     return json_answer({"Id": container.id, "Warnings": list(dict.fromkeys(found))}, 201)
 
 
@@ -108,7 +116,12 @@ def _timeout(call: Call) -> int | None:
 
 
 def kill(call: Call) -> Answer:
-    call.engine.containers.kill(call.params["id"], call.query.text("signal") or "KILL")
+    reference = call.params["id"]
+    try:
+        call.engine.containers.kill(reference, call.query.text("signal") or "KILL")
+    except NotFound as error:
+        error.message = f"cannot kill container: {reference}: {error.message}"
+        raise
     return EMPTY
 
 
@@ -144,7 +157,7 @@ def wait(call: Call) -> None:
 def remove(call: Call) -> Answer:
     query = call.query
     if query.flag("link"):
-        raise Unsupported("links between containers are not supported")
+        raise Conflict("Conflict, cannot remove the default link name of the container")
     call.engine.containers.remove(
         call.params["id"], force=query.flag("force"), volumes=query.flag("v")
     )

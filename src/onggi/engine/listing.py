@@ -43,7 +43,9 @@ def summary(
 
 
 def ports(c: Container, published: Sequence[PortBinding]) -> list[dict[str, Any]]:
-    """What is published, and what is only exposed of a container that runs."""
+    """What is published and what is only exposed, of a container that runs."""
+    if c.state.status not in ("running", "paused"):
+        return []
     found: list[dict[str, Any]] = [
         {
             "IP": port.host_ip or "0.0.0.0",  # noqa: S104 - shown, not bound
@@ -54,7 +56,7 @@ def ports(c: Container, published: Sequence[PortBinding]) -> list[dict[str, Any]
         for port in published
     ]
     known = {(port.container_port, port.protocol) for port in published}
-    for text in c.config.exposed_ports if c.state.pid else ():
+    for text in c.config.exposed_ports:
         number, _, protocol = text.partition("/")
         if (int(number), protocol) not in known:
             found.append({"PrivatePort": int(number), "Type": protocol})
