@@ -1,5 +1,5 @@
-"""The docker client itself against `onggi serve`, with the scenes that were recorded against docker's
-own daemon: what a user of docker sees must not change with the engine behind the socket.
+"""The docker client itself against `onggi serve`, with the scenes that were recorded against
+docker's own daemon: what a user of docker sees must not change with the engine behind the socket.
 
 What onggi's own command line does otherwise is listed in docs/differences.md, and may be so here.
 """

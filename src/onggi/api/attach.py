@@ -175,7 +175,7 @@ class _Events:
         return self._watch
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._watch)
+        inotify.release(self._watch)
 
 
 def _first_of(attachment: int, client: int, watch: int) -> str:
@@ -220,8 +220,11 @@ def _relay(
         outputs=wish.outputs,
         detach_keys=wish.keys if options.tty and wish.stdin else b"",
     )
-    if relay.run() == "detached":
+    end = relay.run()
+    if end == "detached":
         call.engine.events.container(container, "detach")
+    if end != "gone":
+        relay.farewell()
 
 
 def resize(call: Call) -> Answer:

@@ -96,10 +96,14 @@ def _start_attached(call: Call, found: Execution) -> None:
         detach_keys=_keys(found.detach_keys) if options.tty and options.stdin else b"",
     )
     found.relay = relay
-    if relay.run() == "ended":
+    end = relay.run()
+    if end == "ended":  # first the code: a client that sees the end asks for it
         found.finish(137 if attachment.exit_code is None else attachment.exit_code)
+        relay.farewell()
         attachment.close()
         return
+    if end == "detached":
+        relay.farewell()
     found.relay = None
     relay.leave()  # the command may go on, and its end can still be asked for
     found.watch = attachment

@@ -6,6 +6,7 @@ Order: sockets, the spawner, then threads.
 
 import json
 import os
+import resource
 import signal
 import threading
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from ..engine.settings import Settings
 from ..errors import InvalidInput, OnggiError
 from ..httpd import listen
 from ..httpd.server import Listener, Server
-from ..linux import process
+from ..linux import inotify, inotifyhub, process
 from ..spec.codec import decode
 from ..typed import NamedTuple
 from . import access, metrics, service, warnings
@@ -55,6 +56,7 @@ def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> Non
     settings = options.settings
     spawner = spawners.launch(options.root, options.run, settings)
     try:
+        _prepare_for_many()
         engine = Engine(
             options.root, options.run, settings=settings, warn=warnings.note, spawner=spawner
         )
@@ -71,6 +73,16 @@ def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> Non
         for address in options.hosts:
             if address.startswith("unix://"):
                 _unlink(address.removeprefix("unix://"))
+
+
+def _prepare_for_many() -> None:
+    """Streams by the hundred: descriptors, and watches of directories. Not before the spawner has
+    been started: containers have the limits that we were started with."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    hub = inotifyhub.Hub()
+    hub.start()
+    inotify.share(hub)
 
 
 def _listeners(options: Options, environ: Mapping[str, str]) -> list[Listener]:

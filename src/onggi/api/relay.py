@@ -55,9 +55,10 @@ class Bare:
 
 
 class Relay:
-    """`run` copies until the end. `outputs` are the streams that the client wants. Where the end of
-    its input is not the end of the container's (`closes_stdin`), it leaves with it, as docker has
-    it."""
+    """`run` copies until the end; then the caller says `farewell` to a client that is still there,
+    or has the relay `leave` what goes on. `outputs` are the streams that the client wants. Where
+    the end of its input is not the end of the container's (`closes_stdin`), it leaves with it, as
+    docker has it."""
 
     def __init__(
         self,
@@ -119,10 +120,8 @@ class Relay:
         self._send_client()
         self._send_container()
         if self._scanner.found or (self._left and not self._to_container):
-            self._farewell()
             return "detached"
         if self._attachment.ended:
-            self._farewell()
             return "ended"
         self._wait()
         return ""
@@ -230,8 +229,8 @@ class Relay:
         while not attachment.ended and poll.poll(QUIET_S * 1000):
             attachment.receive()
 
-    def _farewell(self) -> None:
-        """What is still owed, then the end: both directions, so that the client sees it at once."""
+    def farewell(self) -> None:
+        """What is still owed to the client, then the end."""
         self._to_client += self._codec.goodbye()
         self._client.settimeout(FAREWELL_S)
         try:

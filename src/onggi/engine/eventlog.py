@@ -65,7 +65,7 @@ def read(
             if moment >= since_ns and not 0 < until_ns < moment and includes(chosen, event):
                 yield event
     finally:
-        os.close(watch)
+        inotify.release(watch)
 
 
 def _stream(

@@ -97,9 +97,10 @@ class _Reader:
             finally:
                 _close(files)
         finally:
-            for opened in (watch, monitor):
-                if opened is not None and opened >= 0:
-                    os.close(opened)
+            if watch >= 0:
+                inotify.release(watch)
+            if monitor is not None:
+                os.close(monitor)
 
     def _history(self, files: list[Generation]) -> Iterator[LogEntry]:
         tail = self._chosen.tail

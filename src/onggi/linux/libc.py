@@ -50,7 +50,8 @@ _X86_64 = {
     "mount": 165, "umount2": 166, "pivot_root": 155, "unshare": 272, "setns": 308, "prctl": 157,
     "seccomp": 317, "capget": 125, "capset": 126, "sethostname": 170, "setdomainname": 171,
     "keyctl": 250, "personality": 135, "memfd_create": 319, "ioprio_set": 251, "bpf": 321,
-    "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "gettid": 186, "kcmp": 312,
+    "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "inotify_rm_watch": 255,
+    "gettid": 186, "kcmp": 312,
     "pidfd_send_signal": 424, "fstatfs": 138, "process_vm_writev": 311, "syncfs": 306,
     "setfsuid": 122, "setfsgid": 123, "sched_setattr": 314, "rt_sigaction": 13,
 }  # fmt: skip
@@ -58,7 +59,8 @@ _AARCH64 = {
     "mount": 40, "umount2": 39, "pivot_root": 41, "unshare": 97, "setns": 268, "prctl": 167,
     "seccomp": 277, "capget": 90, "capset": 91, "sethostname": 161, "setdomainname": 162,
     "keyctl": 219, "personality": 92, "memfd_create": 279, "ioprio_set": 30, "bpf": 280,
-    "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "gettid": 178, "kcmp": 272,
+    "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "inotify_rm_watch": 28,
+    "gettid": 178, "kcmp": 272,
     "pidfd_send_signal": 424, "fstatfs": 44, "process_vm_writev": 271, "syncfs": 267,
     "setfsuid": 151, "setfsgid": 152, "sched_setattr": 274, "rt_sigaction": 134,
 }  # fmt: skip
