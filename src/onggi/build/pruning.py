@@ -177,15 +177,16 @@ def _bytes(name: str, text: str, disk_bytes: int) -> int:
         raise InvalidInput(f"config.toml: build.{name}: {error}") from error
 
 
-def keep_budget(engine: Engine, began_ns: int) -> None:
+def wished(engine: Engine) -> Kept | None:
+    """What the configuration says, None for no budget. Raises InvalidInput for a mistake in it."""
+    said = engine.cache_budget
+    return budget(said, _disk(engine)[0]) if said.enabled else None
+
+
+def keep_budget(engine: Engine, kept: Kept, began_ns: int) -> None:
     """After a build that made something since `began_ns`, which stays. Nothing is looked at closely
     while all of it fits."""
-    said = engine.cache_budget
-    if not said.enabled:
-        return
-    size_bytes, free_bytes = _disk(engine)
-    kept = budget(said, size_bytes)
+    free_bytes = _disk(engine)[1]
     rough = engine.store.cache.size_bytes() + CacheMounts(engine.store).size_bytes()
-    if rough <= keep_bytes(kept, rough, free_bytes):
-        return
-    _remove(engine, choose(items(engine), kept._replace(until_ns=began_ns), free_bytes))
+    if rough > keep_bytes(kept, rough, free_bytes):
+        _remove(engine, choose(items(engine), kept._replace(until_ns=began_ns), free_bytes))

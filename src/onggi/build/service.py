@@ -28,7 +28,7 @@ from .operate import Maker
 from .options import BuildOptions as BuildOptions
 from .options import BuildResult as BuildResult
 from .options import epoch_of, given_arguments, platforms_of
-from .pruning import keep_budget
+from .pruning import keep_budget, wished
 from .solve import Solver
 
 ATTEMPTS = 3
@@ -43,6 +43,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
     if options.push and not tags:
         raise InvalidInput("tag is needed when pushing to registry", hint="add -t NAME")
     finish.refuse_what_no_store_holds(options)
+    kept = wished(engine)
     cache = Cache(engine.store, fresh=options.no_cache)
     if options.cache_from:
         from .cacheplaces import Imports
@@ -68,8 +69,8 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             finally:
                 if maker.pinned or options.cache_from:
                     engine.store.layers.unpin()
-    if result.cached_steps < result.steps:
-        keep_budget(engine, began_ns)
+    if kept is not None and result.cached_steps < result.steps:
+        keep_budget(engine, kept, began_ns)
     return finish.pushed(engine, options, result, report)
 
 
