@@ -1,13 +1,14 @@
 # make demo    the example Django project, built and served on http://127.0.0.1:8000/
 # make test    everything that must hold: style, types, and every test (as root: all of them)
 # make differential   docker's side of tests/differential, recorded anew (root, dockerd on PATH)
+# make bench   onggi beside docker, podman and others (root; docs/bench.md): ROW=run QUICK=1 JSON=file
 # make check   the quick part of it: style, types, unit tests, architecture
 
 PORT ?= 8000
 RUN := .venv/bin/python -m
 SCRIPTS := tools/base_image tools/demo tools/dockerd tools/openapi tools/parity
 
-.PHONY: demo test check differential style clean
+.PHONY: demo test bench check differential style clean
 
 demo:
 	tools/setup
@@ -19,6 +20,10 @@ test: style
 check: style
 	$(RUN) pytest tests/unit tests/architecture
 
+bench:
+	tools/setup
+	.venv/bin/python -m bench $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON)) $(ROW)
+
 differential:
 	tools/setup dev
 	PYTHONPATH=tests tools/dockerd $(RUN) differential.record
@@ -29,6 +34,7 @@ style:
 	$(RUN) ruff check --quiet . $(SCRIPTS)
 	$(RUN) mypy
 	$(RUN) mypy --scripts-are-modules $(SCRIPTS)
+	$(RUN) mypy -p bench
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
