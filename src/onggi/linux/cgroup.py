@@ -14,6 +14,7 @@ from ..typed import NamedTuple, Protocol
 from .process import pidfd_open, pidfd_send_signal
 
 _SIGKILL = 9
+GONE = (errno.ENOENT, errno.ENODEV)  # removed before the file was opened, or before it was written
 _REMOVE_TIMEOUT_S = 5.0
 # Others use it, it is gone, or it is another user's.
 _PARENT_STAYS = (errno.ENOTEMPTY, errno.EBUSY, errno.ENOENT, errno.EACCES, errno.EPERM)
@@ -273,7 +274,12 @@ class Cgroup:
 
 def kill_frozen(group: Cgroup) -> None:
     """Freeze, signal each member by pidfd, thaw: nothing can fork away or have its pid reused."""
-    group.freeze()
+    try:
+        group.freeze()
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return
     try:
         for pid in group.pids():
             try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from .cgroup import (
+    GONE,
     DeviceRule,
     Resources,
     Setting,
@@ -210,8 +211,9 @@ class Group:
         if path is not None:
             try:
                 write(path, "THAWED")
-            except FileNotFoundError:
-                pass
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
 
     def frozen(self) -> bool:
         path = self._freezer()

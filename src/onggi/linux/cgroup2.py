@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from . import devicefilter
 from .cgroup import (
+    GONE,
     DeviceRule,
     Resources,
     Setting,
@@ -146,7 +147,9 @@ class Group:
         """cgroup.kill, Linux 5.14."""
         try:
             write(f"{self._directory}/cgroup.kill", "1")
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             return False
         return True
 
@@ -166,8 +169,9 @@ class Group:
     def thaw(self) -> None:
         try:
             write(f"{self._directory}/cgroup.freeze", "0")
-        except FileNotFoundError:
-            pass
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
 
     def frozen(self) -> bool:
         return read(f"{self._directory}/cgroup.freeze").strip() == "1"

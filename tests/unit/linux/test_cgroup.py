@@ -160,6 +160,17 @@ def test_v2_writes(fake: Path) -> None:
     assert not group.frozen()
 
 
+def test_a_group_that_somebody_else_removes_meanwhile(tmp_path: Path) -> None:
+    """Its processes went with it; each path, of v1 and v2, may be gone at any moment."""
+    hierarchies = tuple((name, str(tmp_path / name)) for name in ("memory", "freezer"))
+    old = Cgroup("id", layout=Layout(hierarchies, ""))
+    new = Cgroup("id", layout=Layout((), str(tmp_path / "memory")))
+    (tmp_path / "memory/onggi/id").mkdir(parents=True)  # only the first is still there
+    for group in (old, new):
+        group.kill_all()
+        group.thaw()
+
+
 def test_v2_reads(fake: Path) -> None:
     group = Cgroup("id", layout=Layout((), str(fake)))
     assert group.oom_kills() == 2
