@@ -9,6 +9,7 @@ from pathlib import Path
 from ..measure import Case, Result, in_turns
 from ..stage import Stage
 from ..world import Engine
+from .lifecycle import OBEDIENT
 
 AT_ONCE = 8
 
@@ -27,7 +28,7 @@ def _many(engine: Engine, count: int) -> float:
     names = [f"many-{number}" for number in range(count)]
     begin = time.perf_counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda n: engine.call("run", "-d", "--name", n, "busybox", "sleep", "9999"),
+        list(pool.map(lambda n: engine.call("run", "-d", "--name", n, *OBEDIENT),
                       names))  # fmt: skip
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda n: engine.call("rm", "-f", n), names))
