@@ -67,11 +67,9 @@ def _check_storage(options: dict[str, str]) -> None:
     for name in options:
         if name != "size":
             raise InvalidInput(f"unknown option {name}")
-        raise Unsupported(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-            hint="a writable layer needs a file system with project quotas to be limited, which "
-            "onggi does not set yet",
-        )
+        from . import layerlimit
+
+        layerlimit.size_of(options)
 
 
 def _check_addresses(host: HostOptions) -> None:
