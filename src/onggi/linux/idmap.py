@@ -147,7 +147,7 @@ def mount_overlay(
         with acting_as(*owner):
             return mount.fsmount("overlay", [("source", "overlay"), *options], attributes)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             raise
         raise Unsupported(
             "a user namespace needs overlay on id-mapped layers: Linux 6.13",

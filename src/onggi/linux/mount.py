@@ -145,6 +145,10 @@ def file_system_type(fd: int) -> int:
     return int.from_bytes(bytes(status)[:8], "little")
 
 
+# What overlay says to layers by descriptor: before 6.13, and before it had the new mount API (6.5).
+NO_DESCRIPTORS = (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP)
+
+
 def mount_layer(layer: Layer) -> int:
     """A descriptor of one layer's tree: a detached read-only mount, or a directory."""
     if layer.kind in ("directory", "user-directory"):
@@ -197,7 +201,7 @@ def mount_overlay(
                 by_fd.append((key, opened[-1]))
             return fsmount("overlay", [("source", "overlay"), *by_fd, *options], attributes)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EBADF):
+            if error.errno not in NO_DESCRIPTORS:
                 raise
         from . import staging
 
