@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .spawner import Spawner
     from .steps import Steps
     from .system import System
+    from .transfer import Transfer
     from .volumes import Volumes
 
 
@@ -130,6 +131,13 @@ class Engine:
         from .offering import Offering
 
         return Offering(self.store, self.events)
+
+    @cached_property
+    def transfer(self) -> "Transfer":
+        """Images from store to store, without a registry."""
+        from .transfer import Transfer
+
+        return Transfer(self.store, self.events)
 
     @cached_property
     def pods(self) -> "Pods":

@@ -19,7 +19,7 @@ SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 ENVIRONMENT = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "HOME": "/"}
 PACKAGES = {  # Debian's name of the package that has the tool
     "nft": "nftables", "git": "git", "newuidmap": "uidmap", "newgidmap": "uidmap",
-    "pasta": "passt", "runc": "runc", "crun": "crun", "ps": "procps",
+    "pasta": "passt", "ssh": "openssh-client", "runc": "runc", "crun": "crun", "ps": "procps",
 }  # fmt: skip
 MAX_OUTPUT = 64 << 20
 _RESET = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
@@ -108,6 +108,22 @@ def start(
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in descriptors.items()],
         setsid=True, setsigmask=[], setsigdef=[*_RESET, signal.SIGCHLD],
     )  # fmt: skip
+
+
+def attached(argv: Sequence[str], stdin: int, stdout: int, env: Mapping[str, str]) -> int:
+    """A program with these two streams and everything else the caller's: its terminal, to ask for a
+    password on, and its error output. The pid, for `wait`."""
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
+    return os.posix_spawn(
+        find(argv[0]), list(argv), dict(env), file_actions=actions, setsigmask=[],
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+    )  # fmt: skip
+
+
+def wait(pid: int) -> int:
+    """The status of a child of ours, as the shell says it."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
 
 
 def replace(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:

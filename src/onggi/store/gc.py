@@ -5,8 +5,10 @@ cache or a living process hold. Works on a full disk: the ballast is given back 
 """
 
 import os
+import time
 
 from ..linux import process, safefs
+from . import partial
 from .ballast import Ballast
 from .db import Connection, Database
 from .layerrows import Form, file_name
@@ -48,6 +50,7 @@ class Collector:
             for algorithm in ("sha256", "sha512"):
                 freed += self._remove_files(f"blobs/{algorithm}", self._blob_files(algorithm))
             freed += self._remove_files("containers", self._containers())
+            freed += self._remove_files(partial.DIRECTORY, self._recent(partial.DIRECTORY))
             self._scratch.sweep()
             self._ballast.restore()
         return freed
@@ -76,6 +79,15 @@ class Collector:
     def _containers(self) -> set[str]:
         """A container's directory is made before its row, under the lock."""
         return {str(row[0]) for row in self._db.rows("SELECT id FROM container")}
+
+    def _recent(self, directory: str) -> set[str]:
+        """What may be gone on with: touched within a day."""
+        oldest = time.time() - partial.KEEP_S
+        try:
+            with os.scandir(f"{self._root}/{directory}") as entries:
+                return {e.name for e in entries if e.stat(follow_symlinks=False).st_mtime > oldest}
+        except FileNotFoundError:
+            return set()
 
     def _remove_files(self, directory: str, keep: set[str]) -> int:
         """Remove every file and tree of the directory that is not in `keep`."""

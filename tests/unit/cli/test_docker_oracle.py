@@ -171,6 +171,9 @@ OWN_COMMANDS = {
     "doctor",
     "unshare",
     "registry serve",
+    "image receive",
+    "image scp",
+    "image send",
     *(path for path in tree.COMMANDS if path.startswith("pod ")),
 }
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours

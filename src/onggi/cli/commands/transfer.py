@@ -48,6 +48,12 @@ def pull(session: Session, values: Values, arguments: list[str]) -> int:
 
 def push(session: Session, values: Values, arguments: list[str]) -> int:
     refuse_trust(values)
+    if arguments[0].startswith("ssh://"):
+        from . import scp
+
+        if values.on("all-tags"):
+            raise refusal("--all-tags is not there for ssh://")
+        return scp.push(session, arguments[0], quiet=values.on("quiet"))
     name = checked_reference(arguments[0])
     reference = parse_reference(name, default_tag="")
     if values.on("all-tags") and reference.tag:
