@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from ..engine.archive import PathStat
 from ..engine.inspection import rfc3339
 from ..engine.spawner import Spawner
-from ..errors import InvalidInput, OnggiError
+from ..errors import CorruptData, InvalidInput, OnggiError
 from ..httpd.exchange import Gone
 from ..httpd.strict import Refused
 from ..typed import Any
@@ -124,7 +124,10 @@ def copy_in(call: Call) -> Answer:
     except (Gone, Refused):
         work.join()
         raise
-    work.result()
+    try:
+        work.result()
+    except CorruptData as error:
+        raise InvalidInput(error.message) from error  # the archive is the client's
     return Answer(200)
 
 

@@ -13,7 +13,7 @@ from ..runtime.plan import READ_ONLY_PATHS
 from ..spec.container import DeviceMapping, DeviceRate, HostOptions, Resources, Ulimit
 from ..spec.mount import MountKind, MountRequest, Recursion
 from ..spec.network import EndpointOptions, PortBinding, Protocol
-from .decode import Fields
+from .decode import Fields, parse_json
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _KINDS: dict[str, MountKind] = {k: k for k in ("bind", "volume", "tmpfs", "image")}
@@ -214,7 +214,7 @@ def _extra_host(text: str) -> str:
 
 def mounts(fields: Fields, volumes: Iterable[str] = ()) -> tuple[MountRequest, ...]:
     """Binds, Mounts, Tmpfs, and the anonymous volumes of Config that none of them covers."""
-    found = [bindspec.parse_volume(spec, "/") for spec in fields.strings("Binds")]
+    found = [bindspec.parse_volume(spec, "") for spec in fields.strings("Binds")]
     for request in found:
         if request.kind == "bind" and not request.source.startswith("/"):
             raise InvalidInput(
@@ -439,6 +439,8 @@ def _security_option(text: str) -> str:
         raise Unsupported(f"security option {name} is not supported yet")
     if name not in ("seccomp", "apparmor", "label", "systempaths", "mask", "unmask", "landlock"):
         raise InvalidInput(f'invalid --security-opt 2: "{text}"')
+    if name == "seccomp" and value not in ("unconfined", "builtin"):
+        parse_json(value.encode(), what="seccomp profile")
     return f"{name}={value}"
 
 

@@ -5,7 +5,7 @@ watch), control (signals and waiting), changes (commit, diff, sizes), inspection
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound, NotModified
 from ..progress import Report, ignore
 from ..spec.container import Container, ContainerOptions, ContainerState
 from ..spec.digest import Digest
@@ -288,9 +288,15 @@ class Containers:
         container = self.get(reference)
         if container.state.status in ACTIVE:
             lifecycle.require(container, "stop")
-            self._control.stop(container, timeout_s, signal, why="restart")
+            try:
+                self._control.stop(container, timeout_s, signal, why="restart")
+            except NotModified:
+                pass  # it ended meanwhile
             container = self.get(container.id)
-        self._launcher.start(container, client=None)
+        try:
+            self._launcher.start(container, client=None)
+        except NotModified:
+            pass  # another restart was faster
         self._events.container(container, "restart")
 
     def pause(self, reference: str) -> None:

@@ -20,6 +20,7 @@ import os
 import select
 import socket
 import sys
+from _thread import allocate_lock
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -29,7 +30,7 @@ from ..errors import OnggiError, Unavailable
 from ..linux import process, tools
 from ..spec import codec
 from ..spec.container import Container
-from ..typed import Any
+from ..typed import Any, NamedTuple
 from . import detach
 from .engine import Engine
 from .launch import Launcher
@@ -64,13 +65,32 @@ class Abandoned(Unavailable):
     """Nobody waits for the answer any more."""
 
 
-class Spawner:
-    """The program's side. `call` may be used from any thread."""
+class _Beside(NamedTuple):
+    """The process that runs beside the program, as the program holds it."""
 
-    def __init__(self, control: socket.socket, pidfd: int, pid: int) -> None:
-        self._control = control
-        self._pidfd = pidfd
-        self._pid = pid
+    control: socket.socket
+    pidfd: int
+    pid: int
+
+    def reap(self, timeout_s: float) -> None:
+        """It ends when it sees the control socket close, or is made to."""
+        self.control.close()
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if not poll.poll(timeout_s * 1000):
+            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+
+
+class Spawner:
+    """The program's side. `call` may be used from any thread; a process that was killed is replaced
+    by the next call."""
+
+    def __init__(self, begin: Callable[[], _Beside]) -> None:
+        self._begin = begin
+        self._lock = allocate_lock()
+        self._beside: _Beside | None = begin()
 
     def call(
         self,
@@ -104,26 +124,53 @@ class Spawner:
                     return message["value"]
 
     def _hand_over(self, fds: Sequence[int]) -> None:
+        beside = self._beside
         try:
-            socket.send_fds(self._control, [b"."], list(fds))
-        except OSError as error:
-            raise Unavailable("the process that starts containers is gone") from error
+            if beside is not None:
+                socket.send_fds(beside.control, [b"."], list(fds))
+                return
+        except OSError:
+            beside = self._replaced(beside)
+        try:
+            if beside is not None:
+                socket.send_fds(beside.control, [b"."], list(fds))
+                return
+        except OSError:
+            pass
+        raise Unavailable("the process that starts containers is gone")
+
+    def _replaced(self, dead: _Beside | None) -> _Beside | None:
+        with self._lock:
+            if self._beside is dead and dead is not None:
+                self._beside = None
+                dead.reap(10)
+                self._beside = self._begin()
+            return self._beside
 
     def close(self, *, timeout_s: float = 10) -> None:
-        """The spawner ends when it sees this; waits for it."""
-        self._control.close()
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(timeout_s * 1000):
-            process.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
-        os.close(self._pidfd)
+        """The process ends when it sees this; waits for it."""
+        with self._lock:
+            beside, self._beside = self._beside, None
+            if beside is not None:
+                beside.reap(timeout_s)
 
 
 def launch(root: str, run: str, settings: Settings, *, owner: str = "") -> Spawner:
     """A spawner in an interpreter of its own, small and with no thread of the caller's. When it
     ends, which it does however the program ends, it removes the containers whose label OWNER says
     `owner`. Raises Unavailable when it cannot be started."""
+    told = json.dumps([root, run, codec.encode(settings), owner]).encode()
+    spawner = Spawner(lambda: _begin(told))
+    try:
+        spawner.call("engine.spawned:ready", {})
+    except OnggiError as error:
+        spawner.close()
+        raise Unavailable(f"the process that starts containers does not start: {error}") from error
+    return spawner
+
+
+def _begin(told: bytes) -> _Beside:
+    """`told` is no argument: proxies hold passwords."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     argv = command("onggi-spawner")
     try:
@@ -133,18 +180,12 @@ def launch(root: str, run: str, settings: Settings, *, owner: str = "") -> Spawn
                 pid = tools.start(argv, {3: theirs.fileno(), 0: null, 1: null})
             finally:
                 os.close(null)
+        beside = _Beside(mine, os.pidfd_open(pid), pid)
+        mine.send(told)
     except OSError as error:
         mine.close()
         raise Unavailable(f"cannot start {argv[0]}: {error.strerror}") from error
-    spawner = Spawner(mine, os.pidfd_open(pid), pid)
-    try:
-        told = json.dumps([root, run, codec.encode(settings), owner])
-        mine.send(told.encode())  # no argument: proxies hold passwords
-        spawner.call("engine.spawned:ready", {})
-    except (OnggiError, OSError) as error:
-        spawner.close()
-        raise Unavailable(f"the process that starts containers does not start: {error}") from error
-    return spawner
+    return beside
 
 
 class SpawnedLauncher(Launcher):
