@@ -1,5 +1,6 @@
 """Why a step was done again, and what the cache holds."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -211,3 +212,52 @@ def test_lint(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     assert "lint violation found for rules: FromAsCasing, LegacyKeyValueFormat" in done.stderr
     (top / "Dockerfile").write_text(f"# check=skip=all\n{text}")
     assert "no warnings found" in onggi.out("build", "--check", str(top))
+
+
+OUTLINE = """ARG BASE=busybox
+# base holds the tools
+FROM $BASE AS base
+# WHO is greeted
+ARG WHO=you TOKEN
+RUN --mount=type=secret,id=token,required=true --mount=type=secret,id=other true
+FROM $BASE AS unused
+ARG NEVER
+# app is what runs
+FROM base AS app
+RUN --mount=type=ssh true
+"""
+
+
+def test_outline_and_targets(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    top = context(tmp_path / "c", OUTLINE)
+    shown = onggi.out("build", "--call", "targets", str(top)).split("\n")
+    assert [line.rstrip() for line in shown] == [
+        "TARGET          DESCRIPTION", "base            holds the tools", "unused",
+        "app (default)   is what runs",
+    ]  # fmt: skip
+    lines = onggi.out("build", "--call=outline", "--build-arg", "WHO=me", str(top)).split("\n")
+    assert lines[:2] == ["TARGET:      app", "DESCRIPTION: is what runs"]
+    words = [line.split() for line in lines]
+    assert ["WHO", "me", "is", "greeted"] in words and ["BASE", "busybox"] in words
+    assert ["token", "true"] in words and ["other"] in words and ["default"] in words
+    assert "NEVER" not in "".join(lines)
+    told = json.loads(onggi.out("build", "--call", "outline,format=json", str(top)))
+    assert told["secrets"] == [
+        {"name": "token", "required": True}, {"name": "other", "required": False},
+    ]  # fmt: skip
+    told = json.loads(onggi.out("build", "--call", "targets,format=json", str(top)))
+    assert [t["name"] for t in told["targets"] if t["default"]] == ["app"]
+    (top / "Dockerfile").write_text(f"FROM {busybox} as x\n")
+    told = json.loads(onggi("build", "--call", "check,format=json", str(top), code=1).stdout)
+    assert [finding["ruleName"] for finding in told["warnings"]] == ["FromAsCasing"]
+    onggi("build", "--call", "check,ignorestatus=true", str(top))
+    assert "did you mean outline" in onggi("build", "--call", "outlin", str(top), code=1).stderr
+
+
+def test_a_copy_of_what_is_ignored_is_told_when_asked(
+    onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    text = f"# check=experimental=all\nFROM {busybox}\nCOPY f /\n"
+    top = context(tmp_path / "c", text, f="", _dot_dockerignore="f\n")
+    told = onggi("build", "--check", str(top), code=1).stdout
+    assert 'Attempting to Copy file "f" that is excluded by .dockerignore' in told

@@ -8,6 +8,7 @@ from ..dockerfile import instructions as df
 from ..dockerfile.lexer import Check
 from ..dockerfile.parser import Source
 from ..dockerfile.spelling import nearest
+from ..spec.platform import Platform
 from ..typed import NamedTuple
 
 RULES = (
@@ -15,8 +16,10 @@ RULES = (
     "ReservedStageName JSONArgsRecommended MaintainerDeprecated UndefinedArgInFrom "
     "WorkdirRelativePath UndefinedVar MultipleInstructionsDisallowed LegacyKeyValueFormat "
     "RedundantTargetPlatform SecretsUsedInArgOrEnv InvalidDefaultArgInFrom "
-    "FromPlatformFlagConstDisallowed ExposeProtoCasing ExposeInvalidFormat"
+    "FromPlatformFlagConstDisallowed ExposeProtoCasing ExposeInvalidFormat "
+    "DuplicateStageName InvalidBaseImagePlatform CopyIgnoredFile InvalidDefinitionDescription"
 ).split()
+EXPERIMENTAL = ("copyignoredfile", "invaliddefinitiondescription")  # as with BuildKit: when asked
 _RESERVED = ("context", "scratch")
 _VARIABLE = re.compile(r"\\.|\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _SECRET = re.compile(
@@ -40,7 +43,9 @@ def kept(findings: Iterable[Finding], check: Check) -> tuple[Finding, ...]:
     """Those that the file's `# check=` directive does not skip, each once, by line."""
     if "all" in check.skip:
         return ()
-    unique = dict.fromkeys(f for f in findings if f.rule.lower() not in check.skip)
+    on = EXPERIMENTAL if "all" in check.experimental else check.experimental
+    off = check.skip.union(rule for rule in EXPERIMENTAL if rule not in on)
+    unique = dict.fromkeys(f for f in findings if f.rule.lower() not in off)
     return tuple(sorted(unique, key=lambda finding: finding.line))
 
 
@@ -49,11 +54,34 @@ def lint(file: df.Dockerfile) -> Iterator[Finding]:
     for line in file.empty_continuations:
         yield Finding("NoEmptyContinuation", "Empty continuation line", line)
     yield from _casing(file)
+    yield from _duplicates(file)
+    for arg in file.arguments:
+        yield from _described("ARG", [name for name, _ in arg.pairs], arg.at)
     for stage in file.stages:
         yield from _from(file, stage.base)
         yield from _once(stage)
         for item in stage.instructions:
             yield from _instruction(item)
+
+
+def _duplicates(file: df.Dockerfile) -> Iterator[Finding]:
+    """A later stage of the same name hides the earlier one."""
+    seen: set[str] = set()
+    for stage in file.stages:
+        name = stage.base.name
+        if name and name in seen:
+            message = f'Duplicate stage name "{name}", stage names should be unique'
+            yield _at("DuplicateStageName", message, stage.base.at)
+        seen.add(name)
+
+
+def _described(keyword: str, names: list[str], at: Source) -> Iterator[Finding]:
+    """The comment right above a stage or argument is its description, and begins with its name."""
+    if not at.comments or not names or at.comments[-1].split(" ")[0] in names:
+        return
+    example = names[0] if len(names) == 1 else "<arg_key>"
+    message = f"Comment for {keyword} should follow the format: `# {example} <description>`"
+    yield _at("InvalidDefinitionDescription", message, at)
 
 
 def _casing(file: df.Dockerfile) -> Iterator[Finding]:
@@ -74,6 +102,7 @@ def _casing(file: df.Dockerfile) -> Iterator[Finding]:
 def _from(file: df.Dockerfile, base: df.From) -> Iterator[Finding]:
     at = base.at
     words = at.text.split()
+    yield from _described("FROM", [base.name] if base.name else [], at)
     if base.name:
         name, word = words[-1], words[-2]
         if name != name.lower():
@@ -137,6 +166,8 @@ def _instruction(item: df.Instruction) -> Iterator[Finding]:
         word = "ENV" if isinstance(item, df.Env) else "LABEL"
         message = f'"{word} key=value" should be used instead of legacy "{word} key value" format'
         yield _at("LegacyKeyValueFormat", message, at)
+    if isinstance(item, df.Arg):
+        yield from _described("ARG", [name for name, _ in item.pairs], at)
     if isinstance(item, (df.Env, df.Arg)):
         word = "ENV" if isinstance(item, df.Env) else "ARG"
         for name, _ in item.pairs:
@@ -156,6 +187,19 @@ def _expose(item: df.Values) -> Iterator[Finding]:
         if ":" in port:
             message = "EXPOSE instruction should not define an IP address or host-port mapping, "
             yield _at("ExposeInvalidFormat", f"{message}found '{value}'", item.at)
+
+
+def other_platform(name: str, has: Platform, wanted: Platform, at: Source) -> Iterator[Finding]:
+    """A base image that is not for the platform of the build."""
+    if not has.matches(wanted):
+        message = f'Base image {name} was pulled with platform "{has}", expected "{wanted}"'
+        yield _at("InvalidBaseImagePlatform", f"{message} for current build", at)
+
+
+def ignored_file(keyword: str, source: str, at: Source) -> Finding:
+    word = keyword.capitalize()
+    message = f'Attempting to {word} file "{source}" that is excluded by .dockerignore'
+    return _at("CopyIgnoredFile", message, at)
 
 
 def relative_workdir(path: str, before: str, at: Source) -> Iterator[Finding]:

@@ -6,12 +6,12 @@ Owns the scopes of ARG and ENV and the order of everything; file contents play n
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..dockerfile import address, metadata, runmount
 from ..dockerfile import instructions as df
 from ..dockerfile.expand import expand, expand_words
-from ..dockerfile.lexer import Heredoc, heredoc_header
+from ..dockerfile.lexer import Heredoc, heredoc_header, parse_check
 from ..dockerfile.parser import Source
 from ..dockerfile.problem import at_line, placed
 from ..errors import InvalidInput, OnggiError, Unsupported
@@ -63,6 +63,7 @@ class PlanOptions(NamedTuple):
     context_name: str
     epoch: int | None = None
     allowed: frozenset[str] = frozenset()  # --allow: network.host, security.insecure
+    ignored: Callable[[str], bool] = lambda path: False  # by the .dockerignore
 
 
 Images = Mapping[ImageWanted, ImageConfig]
@@ -118,6 +119,8 @@ class _Planner:
         self.names: dict[str, int] = {}
         self.warnings: list[str] = list(file.warnings)
         self.findings = list(graph_lint.lint(file))
+        said = self.given.get("BUILDKIT_DOCKERFILE_CHECK")
+        self.check = file.check if said is None else parse_check(said)[0]
         self.at = file.stages[0].base.at
         self.index = 0
         self.stage_workdir = ""
@@ -156,6 +159,10 @@ class _Planner:
             state = state._replace(config=state.config._replace(on_build=()))
         elif base.image is not None:
             config = self.images[base.image]
+            at = self.file.stages[index].base.at
+            self.findings += graph_lint.other_platform(
+                base.image.reference, config.platform, base.platform, at
+            )
             state = StageState(self.vertex(BaseOp(config.diff_ids)), config, {}, {})
         else:
             vertex = self.vertex(BaseOp())
@@ -378,6 +385,12 @@ class _Planner:
             if doc.expand else doc for doc in item.inline
         )  # fmt: skip
         local = item.keyword == "ADD" and origin == CONTEXT
+        if origin == CONTEXT:
+            self.findings += [
+                graph_lint.ignored_file(item.keyword, source, item.at)
+                for source in sources
+                if self.options.ignored(posixpath.normpath("/" + source).strip("/"))
+            ]
         operation = CopyOp(
             sources=copied,
             destination=metadata.destination(state.config.working_dir, written),
@@ -457,8 +470,8 @@ class _Planner:
         config = state.config._replace(labels=labels, platform=platform.normalized())
         return Plan(
             tuple(self.vertices), tuple(self.steps), state.vertex, config, state.history,
-            tuple(dict.fromkeys(self.warnings)), graph_lint.kept(self.findings, self.file.check),
-            self.file.check,
+            tuple(dict.fromkeys(self.warnings)), graph_lint.kept(self.findings, self.check),
+            self.check,
         )  # fmt: skip
 
 

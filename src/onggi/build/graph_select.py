@@ -103,9 +103,6 @@ def select(file: Dockerfile, arguments: Arguments, triggers: Triggers) -> Select
     bases: dict[int, StageBase] = {}
     for index, stage in enumerate(file.stages):
         bases[index] = _base(stage, names, values, file.escape, arguments)
-        if stage.base.name in names:
-            message = f"duplicate name {stage.base.name} for a build stage"
-            raise at_line(message, stage.base.at.line, stage.base.at.text, near=stage.base.name)
         if stage.base.name:
             names[stage.base.name] = index
     origins = {

@@ -5,8 +5,8 @@ never runs a process itself: RUN is an ephemeral container of `engine`.
 """
 
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from ..dockerfile.instructions import read
@@ -15,10 +15,12 @@ from ..errors import CacheVanished, InvalidInput, OnggiError
 from ..progress import Message, Report, Warning
 from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
+from ..typed import TYPE_CHECKING
 from . import finish, inputs
 from .bases import Bases, chosen_stages
 from .builders import among_builders
 from .cache import Cache
+from .context import Tree
 from .contexts import IMAGE, Contexts, Opened
 from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
@@ -30,6 +32,9 @@ from .options import BuildResult as BuildResult
 from .options import epoch_of, given_arguments, platforms_of
 from .pruning import keep_budget, wished
 from .solve import Solver
+
+if TYPE_CHECKING:
+    from .outline import Outline, Target
 
 ATTEMPTS = 3
 
@@ -125,14 +130,40 @@ def _tell_findings(plans: Iterable[Plan], report: Report) -> None:
 
 def check(engine: Engine, options: BuildOptions, report: Report) -> Plan:
     """What a build would do, and what the lint rules say; nothing is built."""
+    with _opened(engine, options) as opened:
+        bases = Bases(engine, report, pull=options.pull)
+        return next(iter(_plans(engine, options, opened, bases).values()))
+
+
+def targets_of(engine: Engine, options: BuildOptions) -> "list[Target]":
+    """The stages of the Dockerfile; no image is looked at."""
+    from .outline import targets
+
+    with _opened(engine, options) as opened:
+        return targets(read(_dockerfile(opened, options)))
+
+
+def outline_of(engine: Engine, options: BuildOptions, report: Report) -> "Outline":
+    """What the target takes."""
+    from .outline import outline
+
+    with _opened(engine, options) as opened:
+        file = read(_dockerfile(opened, options))
+        bases = Bases(engine, report, pull=options.pull)
+        arguments = _arguments(options, platforms_of(options)[0])
+        selection, _ = chosen_stages(file, arguments, bases)
+        return outline(file, selection, given_arguments(options))
+
+
+@contextmanager
+def _opened(engine: Engine, options: BuildOptions) -> Iterator[Opened]:
+    """The context of what builds nothing."""
     cache, loans = Cache(engine.store, fresh=False), Loans(options.secrets, options.agents)
     with ExitStack() as held:
         contexts = Contexts(
             engine, cache, loans, options.build_contexts, held, read=options.stdin
         )  # fmt: skip
-        opened = contexts.main(options.context_dir)
-        bases = Bases(engine, report, pull=options.pull)
-        return next(iter(_plans(engine, options, opened, bases).values()))
+        yield contexts.main(options.context_dir)
 
 
 def _arguments(options: BuildOptions, platform: Platform) -> Arguments:
@@ -164,10 +195,14 @@ def _plans(
             PlanOptions(
                 arguments, options.labels, options.network_mode, options.volumes,
                 options.extra_hosts, options.shm_bytes, tree.label,
-                epoch_of(options), options.allowed,
+                epoch_of(options), options.allowed, partial(_is_ignored, tree),
             ),
         )  # fmt: skip
     return plans
+
+
+def _is_ignored(tree: Tree, path: str) -> bool:
+    return bool(path) and tree.rules.why(path) is not None
 
 
 def _proxies(options: BuildOptions) -> tuple[str, ...]:

@@ -38,20 +38,40 @@ class Heredoc(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One instruction's text, continuations joined; `first` and `last` count from 1."""
+    """One instruction's text, continuations joined; `first` and `last` count from 1; `comments`
+    are those directly above it."""
 
     text: str
     first: int
     last: int
     heredocs: tuple[Heredoc, ...] = ()
+    comments: tuple[str, ...] = ()
 
 
 class Check(NamedTuple):
-    """`# check=`: lint rules to skip, in lower case ("all" for every one), and whether a finding
-    ends the build."""
+    """`# check=`: lint rules to skip, in lower case ("all" for every one), whether a finding ends
+    the build, and the experimental rules that are on."""
 
     skip: frozenset[str] = frozenset()
     error: bool = False
+    experimental: frozenset[str] = frozenset()
+
+
+def parse_check(value: str) -> tuple[Check, list[str]]:
+    """`skip=A,B;error=true;experimental=all`, and the parts that are not known."""
+    check, unknown = Check(), []
+    for part in value.split(";"):
+        key, _, words = (word.strip() for word in part.partition("="))
+        names = frozenset(word.strip().lower() for word in words.split(","))
+        if key == "skip":
+            check = check._replace(skip=names)
+        elif key == "error":
+            check = check._replace(error=words.lower() in ("true", "1"))
+        elif key == "experimental":
+            check = check._replace(experimental=names)
+        else:
+            unknown.append(part.strip())
+    return check, unknown
 
 
 class Lexed(NamedTuple):
@@ -85,6 +105,8 @@ class _Lexer:
         self.warnings: list[str] = []
         self.check = Check()
         self.empty: list[int] = []
+        self.comments: list[str] = []
+        self.directives = 0
 
     def run(self) -> Lexed:
         self._directives()
@@ -107,6 +129,7 @@ class _Lexer:
             if name in seen:
                 raise at_line(f"only one {name} parser directive can be used", number, line)
             seen.add(name)
+            self.directives = number
             self._directive(name, match[2], number, line)
 
     def _directive(self, name: str, value: str, number: int, line: str) -> None:
@@ -127,19 +150,18 @@ class _Lexer:
             self._set_check(value, number)
 
     def _set_check(self, value: str, number: int) -> None:
-        for part in value.split(";"):
-            key, _, words = (word.strip() for word in part.partition("="))
-            if key == "skip":
-                skip = frozenset(word.strip().lower() for word in words.split(","))
-                self.check = self.check._replace(skip=skip)
-            elif key == "error":
-                self.check = self.check._replace(error=words.lower() in ("true", "1"))
-            elif key != "experimental":
-                self.warnings.append(f"line {number}: unknown check option {part.strip()[:80]!r}")
+        self.check, unknown = parse_check(value)
+        for part in unknown:
+            self.warnings.append(f"line {number}: unknown check option {part[:80]!r}")
 
     def _logical_line(self) -> Line | None:
         text = self._next().lstrip()
-        if text.startswith("#") or not text:
+        if text.startswith("#"):
+            if self.at > self.directives:
+                self.comments.append(text[1:].strip())
+            return None
+        comments, self.comments = tuple(self.comments), []
+        if not text:
             return None
         first = self.at
         text, more = self._continued(text)
@@ -163,7 +185,7 @@ class _Lexer:
         if not joined.strip():
             return None
         heredocs = self._heredocs(joined, first)
-        return Line(joined, first, self.at, heredocs)
+        return Line(joined, first, self.at, heredocs, comments)
 
     def _next(self) -> str:
         line = self.raw[self.at]

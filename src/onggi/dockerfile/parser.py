@@ -21,11 +21,13 @@ _SPACES = re.compile(r"[\t\v\f\r ]+")
 
 
 class Source(NamedTuple):
-    """Where an instruction stands: lines from 1, and its text with continuations joined."""
+    """Where an instruction stands: lines from 1, its text with continuations joined, and the
+    comments directly above it."""
 
     line: int
     last_line: int
     text: str
+    comments: tuple[str, ...] = ()
 
 
 class Node(NamedTuple):
@@ -49,7 +51,7 @@ def parse(lexed: Lexed) -> list[Node]:
 
 def node(line: Line, escape: str) -> Node:
     text = line.text.strip()
-    at = Source(line.first, line.last, text)
+    at = Source(line.first, line.last, text, line.comments)
     word, rest = (*_SPACES.split(text, maxsplit=1), "")[:2]
     keyword = word.upper()
     if keyword not in KEYWORDS:

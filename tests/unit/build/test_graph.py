@@ -287,7 +287,6 @@ def test_a_named_context() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("FROM a AS x\nFROM b AS X\n", "duplicate name x"),
         ("FROM a AS x\nCOPY --from=x a /\n", "it is itself"),
         ("FROM a\nCOPY --from=1 a /\nFROM b\n", "it is a later stage"),
         ("FROM $NOPE\n", "should not be blank"),

@@ -2,10 +2,13 @@
 
 import pytest
 
-from onggi.build.graph_lint import RULES, Finding
+from onggi.build.graph_lint import RULES, Finding, other_platform
+from onggi.dockerfile.parser import Source
+from onggi.spec.platform import Platform
 
 from .test_graph import make
 
+EXPERIMENTAL = "# check=experimental=all"
 TABLE = [
     ("StageNameCasing", "FROM a AS Base", "FROM a AS base", "'Base' should be lowercase"),
     ("FromAsCasing", "FROM a as b", "FROM a AS b", "'as' and 'FROM' keywords' casing do not match"),
@@ -47,6 +50,15 @@ TABLE = [
         "FROM --platform=$BUILDPLATFORM a", 'constant value "linux/amd64"',
     ),
     ("ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP", "FROM a\nEXPOSE 80/tcp", "'TCP' in EXPOSE"),
+    (
+        "DuplicateStageName", "FROM a AS x\nFROM a AS x", "FROM a AS x\nFROM a AS y",
+        'Duplicate stage name "x"',
+    ),
+    (
+        "InvalidDefinitionDescription", f"{EXPERIMENTAL}\n# made here\nFROM a AS x",
+        f"{EXPERIMENTAL}\n# no\n\n# x is made here\nFROM a AS x\n# B says\nARG B A=1",
+        "Comment for FROM should follow the format: `# x <description>`",
+    ),
     ("ExposeInvalidFormat", "FROM a\nEXPOSE 1:80", "FROM a\nEXPOSE 80", "found '1:80'"),
 ]  # fmt: skip
 
@@ -63,7 +75,8 @@ def test_rules(rule: str, wrong: str, right: str, message: str) -> None:
 
 
 def test_every_rule_has_a_test() -> None:
-    assert set(RULES) - {row[0] for row in TABLE} == {"InvalidDefaultArgInFrom"}
+    elsewhere = {"InvalidDefaultArgInFrom", "InvalidBaseImagePlatform", "CopyIgnoredFile"}
+    assert set(RULES) - {row[0] for row in TABLE} == elsewhere
     text = "ARG BASE\nFROM $BASE\n"
     (finding,) = make(text, build_args={"BASE": "a"}).findings
     assert finding.rule == "InvalidDefaultArgInFrom"
@@ -84,3 +97,27 @@ def test_the_check_directive() -> None:
     assert found(f"# check=skip=all;error=true\n{wrong}") == ()
     made = make(f"# check=error=true\n{wrong}\n")
     assert made.check.error and len(made.findings) == 2
+
+
+def test_experimental_rules_are_off_unless_asked_for() -> None:
+    text = "# no\nFROM a AS x\n# of\nARG B C"
+    assert found(text) == ()
+    asked = "# check=experimental=InvalidDefinitionDescription"
+    first, second = found(f"{asked}\n{text}")
+    assert first.line == 3 and second.message.endswith("`# <arg_key> <description>`")
+    assert found(f"{asked};skip=all\n{text}") == ()
+    given = {"BUILDKIT_DOCKERFILE_CHECK": "experimental=all"}
+    assert len(make(f"{text}\n", build_args=given).findings) == 2
+
+
+def test_a_later_stage_hides_the_earlier_of_its_name() -> None:
+    made = make("FROM a AS x\nENV N=1\nFROM b AS x\nENV N=2\nFROM x\n")
+    assert "N=2" in made.config.env
+
+
+def test_a_base_image_for_another_machine() -> None:
+    arm, here = Platform("linux", "arm64"), Platform("linux", "amd64")
+    at = Source(1, 1, "FROM a")
+    (finding,) = other_platform("a", arm, here, at)
+    assert 'pulled with platform "linux/arm64", expected' in finding.message
+    assert not list(other_platform("a", here, here, at))

@@ -6,7 +6,7 @@ from functools import partial
 
 from ...build.export import STDOUT
 from ...build.options import BuildOptions, CacheSource, CacheTarget, Failure
-from ...build.service import build, check
+from ...build.service import build, check, outline_of, targets_of
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
 from ...progress import Event, ignore
@@ -18,6 +18,7 @@ from ...typed import Protocol
 from ...units import parse_size
 from .. import (
     buildattest,
+    buildcall,
     buildloans,
     buildoutput,
     environment,
@@ -54,8 +55,9 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     options = build_options(session, values, arguments[0])
     if values.text("iidfile"):
         remove_old(values.text("iidfile"))
-    if values.on("check") or values.text("call") == "check":
-        return run_check(session, options)
+    method = buildcall.method(values.text("call"), check=values.on("check"))
+    if method.name != "build":
+        return run_call(session, options, method)
     on_terminal = session.out.is_terminal() and sys.stdin.isatty()
     to_stdout = any(output.destination == STDOUT for output in options.outputs)
     if to_stdout and sys.stdout.isatty():
@@ -122,24 +124,18 @@ def failed_shell(session: Session, lines: Progress, failure: Failure) -> None:
     dispatch.guarded(session, [*words, failure.image_id])
 
 
-def run_check(session: Session, options: BuildOptions) -> int:
-    """--check: docker's report, and 1 when a rule has something to say."""
+def run_call(session: Session, options: BuildOptions, method: buildcall.Method) -> int:
+    """--call and --check: nothing is built."""
     try:
-        made = check(session.engine, options, ignore)
+        if method.name == "check":
+            return buildcall.show_check(session, check(session.engine, options, ignore), method)
+        if method.name == "targets":
+            found = targets_of(session.engine, options)
+            return buildcall.show_targets(session, found, as_json=method.json)
+        outline = outline_of(session.engine, options, ignore)
+        return buildcall.show_outline(session, outline, as_json=method.json)
     except OnggiError as error:
         raise client_side(error) from error
-    for finding in made.findings:
-        session.out.line(f"WARNING: {finding.rule}")
-        session.out.line(finding.message)
-        session.out.line(f"  line {finding.line} | {' '.join(finding.text.split())}")
-        session.out.line("")
-    count = len(made.findings)
-    if not count:
-        session.out.line("Check complete, no warnings found.")
-        return 0
-    words = "1 warning has" if count == 1 else f"{count} warnings have"
-    session.out.line(f"Check complete, {words} been found!")
-    return 1
 
 
 def build_options(session: Session, values: Values, context: str) -> BuildOptions:
@@ -344,8 +340,8 @@ BUILD = Command(
       --cpuset-mems string       MEMs in which to allow execution (0-3, 0,1)
       --explain                  Say for each step whether and why it was done again, and
                                  what it cost
-      --call string              Set method for evaluating build ("check", "build") (default
-                                 "build")
+      --call string              Set method for evaluating build ("check", "outline", "targets")
+                                 (default "build")
       --check                    Shorthand for "--call=check" (default false)
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
