@@ -223,7 +223,7 @@ def test_ssh(onggi: Onggi, busybox: str, python: str, tmp_path: Path) -> None:
     text = f"FROM {busybox}\nRUN --mount=type=ssh,required true\n"
     assert "unset ssh forward key default" in fails(onggi, context(tmp_path / "c", text))
     os.mkdir(tmp_path / "dir")
-    assert "is not a socket" in fails(onggi, top, "--no-cache", "--ssh", f"default={tmp_path}/dir")
+    assert "Is a directory" in fails(onggi, top, "--no-cache", "--ssh", f"default={tmp_path}/dir")
 
 
 @pytest.mark.sec("D3")

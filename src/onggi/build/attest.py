@@ -7,6 +7,7 @@ from ..spec.platform import host_platform
 from ..spec.reference import parse_reference
 from ..typed import TYPE_CHECKING
 from . import ops, provenance, sbom
+from .bases import OCI_LAYOUT
 from .graph import GitOp, UrlOp
 from .options import epoch_of
 from .provenance import Material
@@ -70,6 +71,9 @@ def _bases(work: "Work") -> list[Material]:
     """Base images, with the digest of the manifest they came as."""
     found = {}
     for wanted, image in work.bases.images.items():
+        if wanted.reference.startswith(OCI_LAYOUT):
+            found[wanted.reference] = Material(wanted.reference, str(image.manifest_digest))
+            continue
         reference = parse_reference(wanted.reference)
         names = [parse_reference(name) for name in image.repo_digests]
         digests = [name.digest for name in names if name.name == reference.name and name.digest]

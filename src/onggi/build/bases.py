@@ -11,6 +11,8 @@ from ..spec.image import Image, ImageConfig
 from ..spec.platform import host_platform
 from .graph_select import Arguments, ImageWanted, Selection, select, stage_triggers
 
+OCI_LAYOUT = "oci-layout://"
+
 
 class Bases:
     """Base images, by what the file calls them; fetched when they are missing or --pull says so."""
@@ -21,6 +23,7 @@ class Bases:
         self.report = report
         self.configs: dict[ImageWanted, ImageConfig] = {}
         self.images: dict[ImageWanted, Image] = {}
+        self.pinned = False  # layers of this process that no image of the store has
 
     def fetch(self, wanted: ImageWanted) -> ImageConfig:
         known = self.configs.get(wanted)
@@ -39,6 +42,11 @@ class Bases:
     def _image(self, wanted: ImageWanted) -> Image:
         """For another platform than ours the name stays with the image that has it."""
         images = self.engine.images
+        if wanted.reference.startswith(OCI_LAYOUT):
+            from .ocilayout import image_of
+
+            self.pinned = True
+            return image_of(self.engine, wanted.reference[len(OCI_LAYOUT) :], wanted.platform)
         try:
             if not self.pull:
                 image = images.get(wanted.reference)

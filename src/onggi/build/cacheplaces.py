@@ -31,11 +31,10 @@ from ..spec.reference import parse_reference
 from ..typed import NamedTuple, Protocol
 from . import cacheformat
 from .cacheformat import INLINE_KEY, Entry, Table
-from .ocilayout import Layout
+from .ocilayout import KNOWN_TYPES, MAX_DEPTH, Layout
 from .options import CacheSource, CacheTarget
 
 Layers = tuple[Digest, ...]
-MAX_DEPTH = 3
 
 
 class Reading(Protocol):
@@ -147,7 +146,7 @@ def read_table(place: Reading) -> Table:
     inline cache. Raises NotFound when it is neither."""
     data, media_type = place.document()
     for _ in range(MAX_DEPTH):
-        manifest = parse_manifest(data, media_type if media_type in _KNOWN else "")
+        manifest = parse_manifest(data, media_type if media_type in KNOWN_TYPES else "")
         parts = manifest.manifests if isinstance(manifest, Index) else (
             *manifest.layers, manifest.config
         )  # fmt: skip
@@ -159,9 +158,6 @@ def read_table(place: Reading) -> Table:
             return _inline_table(place, manifest)
         data, media_type = _of_platform(place, manifest)
     raise CorruptData("cache manifest: indexes are nested too deep")
-
-
-_KNOWN = (OCI_MANIFEST, OCI_INDEX)
 
 
 def _inline_table(place: Reading, manifest: Manifest) -> Table:

@@ -46,11 +46,12 @@ class Work(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """One platform's plan, made."""
+    """One platform's plan, made. `squashed` are the image's layers with --squash."""
 
     platform: Platform
     plan: Plan
     solution: Solution
+    squashed: tuple[Digest, ...] | None = None
 
 
 def is_index(options: BuildOptions) -> bool:
@@ -82,6 +83,8 @@ def finish(work: Work, solved: list[Solved], maker: Maker) -> BuildResult:
     """Everything that was asked for, but a plain image's push."""
     for one in solved:
         work.cache.ensure(_layers(one))
+    if work.options.squash:
+        solved = [_squashed(work, one, maker) for one in solved]
     names = tuple(f"{tag.name}:{tag.tag}" for tag in work.tags)
     manifest = ""
     if is_index(work.options) or work.options.outputs:
@@ -155,6 +158,15 @@ def _archive(work: Work, images: "list[Built]", notes: Annotations, destination:
     return digest
 
 
+def _squashed(work: Work, solved: Solved, maker: Maker) -> Solved:
+    from . import squash
+
+    maker.pin(_layers(solved))
+    base = squash.base_layers(solved.plan)
+    layers = squash.squashed(work.engine, work.cache, base, _layers(solved))
+    return solved._replace(squashed=layers)
+
+
 def show_failure(
     engine: Engine, show: Callable[[Failure], None], error: OnggiError, failed: FailedRun
 ) -> None:
@@ -179,6 +191,8 @@ def show_failure(
 
 
 def _layers(solved: Solved) -> tuple[Digest, ...]:
+    if solved.squashed is not None:
+        return solved.squashed
     return solved.solution.results[solved.plan.result].layers
 
 
@@ -220,8 +234,10 @@ def _configuration(solved: Solved, epoch: int | None) -> ImageConfig:
             created = format_rfc3339(result.created_ns)
         if epoch is not None:
             created = format_rfc3339(epoch * 10**9)
-        empty = not (step.makes and result.diff_id)
+        empty = not (step.makes and result.diff_id) or solved.squashed is not None
         entries.append(History(created, step.created_by, HISTORY_COMMENT, "", empty))
+    if solved.squashed is not None and any(step.makes for step in made.steps):
+        entries.append(History(created, "", "squashed layers"))
     return config._replace(created=created, diff_ids=layers, history=(*config.history, *entries))
 
 
@@ -262,7 +278,7 @@ def _export_caches(work: Work, solved: list[Solved], maker: Maker) -> None:
     from .cacheplaces import chosen, export_cache
 
     entries = _entries(solved)
-    results = [_layers(one) for one in solved]
+    results = [_layers(one._replace(squashed=None)) for one in solved]
     for target in targets:
         wanted = chosen(entries, results, target.mode)
         for entry in wanted:

@@ -1,5 +1,7 @@
 """What the user lends to a build and no image, key or log may ever hold."""
 
+import os
+import stat
 from collections.abc import Mapping
 
 from ..errors import InvalidInput
@@ -27,6 +29,14 @@ class Secret(NamedTuple):
         if len(value) > MAX_SECRET_BYTES:
             raise InvalidInput(f"secret {name} too big. max size 500KB")
         return value
+
+
+def is_agent(path: str) -> bool:
+    """Whether --ssh names an agent's socket; else it is key files."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 class Loans(NamedTuple):

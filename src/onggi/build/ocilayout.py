@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from ..engine.engine import Engine
 from ..errors import CorruptData, InvalidInput, NotFound
-from ..registry.manifests import write_manifest
+from ..registry.manifests import candidates, check_image, write_manifest
 from ..spec.digest import Digest
 from ..spec.image import (
     INDEX_TYPES,
@@ -19,12 +19,18 @@ from ..spec.image import (
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
+    Image,
     Index,
+    Manifest,
+    parse_config,
     parse_manifest,
 )
 from ..spec.jsontext import MAX_BYTES, canonical, loads_strict
+from ..spec.platform import Platform
 from ..typed import NamedTuple
 
+MAX_DEPTH = 3
+KNOWN_TYPES = (OCI_MANIFEST, OCI_INDEX)
 REF_NAME = "org.opencontainers.image.ref.name"
 _PIECE = 256 << 10
 
@@ -158,6 +164,34 @@ class Layout:
 
     def _file(self, digest: Digest) -> str:
         return f"{self._path}/blobs/{digest.algorithm}/{digest.hex}"
+
+
+def image_of(engine: Engine, place: str, platform: Platform) -> Image:
+    """The image of `PATH[:TAG][@DIGEST]`, its layers in the store and pinned; it has no name there.
+    Raises NotFound, CorruptData."""
+    path, _, digest = place.partition("@")
+    name = digest
+    if not digest and not os.path.isdir(path):
+        path, _, name = path.rpartition(":")
+    layout = Layout(engine, path, name)
+    data, media_type = layout.document()
+    for _ in range(MAX_DEPTH):
+        manifest = parse_manifest(data, media_type if media_type in KNOWN_TYPES else "")
+        if isinstance(manifest, Manifest):
+            return _stored(layout, manifest, data)
+        entry = candidates(manifest, platform)[0]
+        data, media_type = layout.blob(entry, "manifest", MAX_BYTES), entry.media_type
+    raise CorruptData(f"{path}: indexes are nested too deep")
+
+
+def _stored(layout: Layout, manifest: Manifest, data: bytes) -> Image:
+    check_image(manifest)
+    document = layout.blob(manifest.config, "image config", MAX_BYTES)
+    config = parse_config(document)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise CorruptData("the image's layers and diff IDs are not as many")
+    layout.fetch(list(zip(config.diff_ids, manifest.layers, strict=True)))
+    return Image(Digest.of(document), config, Digest.of(data), 0, 0, ())
 
 
 class WrittenImage(NamedTuple):

@@ -85,6 +85,7 @@ class BuildOptions(NamedTuple):
     no_cache_filter: frozenset[str] = frozenset()  # stages
     limits: HostOptions = HostOptions()  # resources, ulimits, cgroup parent of every RUN
     allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
+    squash: bool = False  # what was built becomes one layer on the base image
     sbom: bool = False
     provenance: Literal["", "min", "max"] = ""
     annotations: Annotations | None = None

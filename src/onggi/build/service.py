@@ -17,7 +17,7 @@ from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
 from ..typed import TYPE_CHECKING
 from . import finish, inputs
-from .bases import Bases, chosen_stages
+from .bases import OCI_LAYOUT, Bases, chosen_stages
 from .builders import among_builders
 from .cache import Cache
 from .context import Tree
@@ -25,7 +25,7 @@ from .contexts import IMAGE, Contexts, Opened
 from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
 from .graph_select import Arguments
-from .loans import Loans
+from .loans import Loans, is_agent
 from .operate import Maker
 from .options import BuildOptions as BuildOptions
 from .options import BuildResult as BuildResult
@@ -62,6 +62,10 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             read=options.stdin, keep_git_dir=keep_git,
         )  # fmt: skip
         opened = contexts.main(options.context_dir)
+        if any(not is_agent(path) for path in options.agents.values()):
+            from .sshkeys import agents_of
+
+            loans = loans._replace(agents=agents_of(engine, options.agents, held))
         bases = Bases(engine, report, pull=options.pull)
         plans = _plans(engine, options, opened, bases)
         _tell_findings(plans.values(), report)
@@ -72,7 +76,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             try:
                 result = _made(work, plans, maker)
             finally:
-                if maker.pinned or options.cache_from:
+                if maker.pinned or options.cache_from or bases.pinned:
                     engine.store.layers.unpin()
     if kept is not None and result.cached_steps < result.steps:
         keep_budget(engine, kept, began_ns)
@@ -107,7 +111,7 @@ def _solved(
         solver = Solver(
             made, maker, report,
             fresh_stages=options.no_cache_filter, serial=options.on_failure is not None,
-            image_id=partial(finish.image_id, options, platform, made),
+            image_id=None if options.squash else partial(finish.image_id, options, platform, made),
         )  # fmt: skip
         try:
             solved.append(finish.Solved(platform, made, solver.solve()))
@@ -231,4 +235,8 @@ def _dockerfile(opened: Opened, options: BuildOptions) -> bytes:
 
 def _images_of(contexts: dict[str, str]) -> dict[str, str]:
     """The named contexts that are images."""
-    return {n: w.removeprefix(IMAGE) for n, w in contexts.items() if w.startswith(IMAGE)}
+    return {
+        name: where.removeprefix(IMAGE)
+        for name, where in contexts.items()
+        if where.startswith((IMAGE, OCI_LAYOUT))
+    }

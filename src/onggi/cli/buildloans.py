@@ -44,11 +44,12 @@ def secrets(given: Iterable[str], directory: str, environ: Mapping[str, str]) ->
 
 
 def agents(given: Iterable[str], directory: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """`default`, or `id=socket`; without a socket the agent of SSH_AUTH_SOCK."""
+    """`default`, `id=socket` or `id=key,key`; with no path the agent of SSH_AUTH_SOCK."""
     found: dict[str, str] = {}
     for text in given:
         name, _, path = text.partition("=")
-        path = os.path.join(directory, path) if path else environ.get("SSH_AUTH_SOCK", "")
+        given_paths = [os.path.join(directory, part) for part in path.split(",")] if path else []
+        path = ",".join(given_paths) or environ.get("SSH_AUTH_SOCK", "")
         if not path:
             raise refusal(
                 f"invalid empty ssh agent socket for {name or text}: make sure SSH_AUTH_SOCK is set"

@@ -14,8 +14,18 @@ _CLUSTER_FLAGS = (
 ).split()
 _WINDOWS = "it is for Windows containers only"
 
+_BUILDERS = "onggi is the one builder there is: nothing to create, choose or stop"
+_BUILDX = {
+    "bake": "it reads files of its own; run onggi build for each target",
+    "history": "onggi builder explain shows the last build",
+    "imagetools": "onggi manifest inspects and makes indexes",
+    **dict.fromkeys(("create", "inspect", "ls", "rm", "stop", "use"), _BUILDERS),
+    **dict.fromkeys(("dap", "policy", "version"), "it belongs to docker's plugin"),
+}
+
 # A command's first word stands for all that follows it.
 COMMANDS = {
+    **{f"buildx {word}": reason for word, reason in _BUILDX.items()},
     "checkpoint": _CHECKPOINT,
     "config": _SWARM,
     "node": _SWARM,
@@ -30,7 +40,6 @@ COMMANDS = {
 
 # Only asked for where a command does not have the flag: the build's --secret is another one.
 FLAGS = {
-    "squash": "BuildKit has none either: build in stages and COPY --from the result",
     "isolation": _WINDOWS,
     "use-api-socket": "it is an experiment of docker's; -v SOCKET:/var/run/docker.sock gives a "
     "container the engine where that is meant",

@@ -66,6 +66,7 @@ COMMANDS = {
 
 GROUPS = {
     "builder": "Manage builds",
+    "buildx": "Manage builds, in docker buildx's words",
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
@@ -81,6 +82,9 @@ _IN_GROUPS = {
     "builder du": "builder:DU",
     "builder explain": "builder:EXPLAIN",
     "builder prune": "prune:BUILDER_PRUNE",
+    "buildx build": "build:BUILD",
+    "buildx du": "builder:DU",
+    "buildx prune": "prune:BUILDER_PRUNE",
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container ls": "ps:PS",
     "container prune": "prune:CONTAINER_PRUNE",
@@ -156,7 +160,10 @@ ALIASES = {
 
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
-    "buildx", "compose", "checkpoint", "context",
+    "compose", "checkpoint", "context",
+    "buildx bake", "buildx create", "buildx dap", "buildx history", "buildx imagetools",
+    "buildx inspect", "buildx ls", "buildx policy", "buildx rm", "buildx stop", "buildx use",
+    "buildx version",
     "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "system dial-stdio",
     "volume update",
 ))  # fmt: skip

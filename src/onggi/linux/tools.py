@@ -20,6 +20,7 @@ ENVIRONMENT = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "HOME": "/"}
 PACKAGES = {  # Debian's name of the package that has the tool
     "nft": "nftables", "git": "git", "newuidmap": "uidmap", "newgidmap": "uidmap",
     "pasta": "passt", "ssh": "openssh-client", "runc": "runc", "crun": "crun", "ps": "procps",
+    "ssh-agent": "openssh-client", "ssh-add": "openssh-client",
 }  # fmt: skip
 MAX_OUTPUT = 64 << 20
 _RESET = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
@@ -129,6 +130,23 @@ def wait(pid: int) -> int:
 def replace(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Become another program, argv[0]. Raises OSError."""
     os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is wanted
+
+
+def run_while(argv: Sequence[str], life: int) -> None:
+    """Run a program until the other end of the pipe `life` is closed, or it ends by itself."""
+    pid = os.posix_spawn(
+        find(argv[0]), list(argv), ENVIRONMENT, setpgroup=0, setsigmask=[], setsigdef=_RESET
+    )
+    pidfd = os.pidfd_open(pid)
+    poll = select.poll()
+    for fd in (life, pidfd):
+        poll.register(fd, select.POLLIN)
+    try:
+        poll.poll()
+        os.kill(pid, signal.SIGTERM)  # our own child, not yet reaped: the pid is ours
+    finally:
+        os.close(pidfd)
+        os.waitpid(pid, 0)
 
 
 class _Child:

@@ -160,13 +160,16 @@ def docker_help(path: str) -> str:
 
 
 OWN_TEXTS = {"version", "login", "logout", "system df"}  # they speak of docker or of its daemon
-OWN_GROUPS = {"pod", "registry"}
+OWN_GROUPS = {"buildx", "pod", "registry"}
 OWN_COMMANDS = {
     "system start",
     "system stop",
     "system unit",
     "builder explain",
     "builder du",
+    "buildx build",
+    "buildx du",
+    "buildx prune",
     "serve",
     "doctor",
     "unshare",
@@ -177,7 +180,8 @@ OWN_COMMANDS = {
     *(path for path in tree.COMMANDS if path.startswith("pod ")),
 }
 OWN_OPTIONS = {  # what the docker client lacks without its build plugin, buildah's, and ours
-    "--allow", "--annotation", "--attest", "--build-context", "--cache-to", "--call", "--check",
+    "--allow", "--annotation", "--attest", "--build-context", "--builder", "--cache-to", "--call",
+    "--check", "--debug",
     "--explain", "--load",
     "--max-used-space", "--metadata-file", "--min-free-space", "--pod",
     "--no-cache-filter", "--on-error", "--output", "--progress", "--provenance", "--push",

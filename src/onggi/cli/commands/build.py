@@ -4,6 +4,7 @@ import os
 import sys
 from functools import partial
 
+from ...build.bases import OCI_LAYOUT
 from ...build.export import STDOUT
 from ...build.options import BuildOptions, CacheSource, CacheTarget, Failure
 from ...build.service import build, check, outline_of, targets_of
@@ -28,6 +29,7 @@ from .. import (
 )
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
+from ..options import security_option
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
@@ -52,6 +54,7 @@ class BadTag(CommandError):
 
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
+    session.debug = session.debug or values.on("debug")
     options = build_options(session, values, arguments[0])
     if values.text("iidfile"):
         remove_old(values.text("iidfile"))
@@ -141,6 +144,10 @@ def run_call(session: Session, options: BuildOptions, method: buildcall.Method) 
 def build_options(session: Session, values: Values, context: str) -> BuildOptions:
     if values.text("on-error") not in ("", "shell"):
         raise refusal(f"invalid --on-error {values.text('on-error')}: shell is known")
+    if values.text("builder") not in ("", "default"):
+        raise refusal(
+            f'no builder "{values.text("builder")}" found', "onggi is the one builder there is"
+        )
     for name in ("rm", "disable-content-trust"):
         if not values.on(name):
             raise NotSupportedYet(f"flag --{name}=false is not supported yet")
@@ -183,6 +190,7 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         ),
         stdout=session.out.write_bytes,
         push=values.on("push") or buildoutput.pushes(values.many("output")),
+        squash=values.on("squash"),
         sbom=said.sbom,
         provenance=said.provenance,
         annotations=buildattest.annotations(values.many("annotation")),
@@ -227,6 +235,7 @@ def step_limits(values: Values) -> HostOptions:
         ),
         ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),
         cgroup_parent=values.text("cgroup-parent"),
+        security_opt=tuple(security_option(text) for text in values.many("security-opt")),
     )
 
 
@@ -266,6 +275,8 @@ def named_context(text: str) -> tuple[str, str]:
     name, equals, where = text.partition("=")
     if not equals or not name or not where:
         raise refusal(f"invalid context value: {text}, expected key=value")
+    if where.startswith(OCI_LAYOUT):
+        return name, OCI_LAYOUT + os.path.join(working_directory(), where[len(OCI_LAYOUT) :])
     if "://" in where or is_remote(where):
         return name, where
     return name, context_place(where, needs_stdin=True)
@@ -293,6 +304,8 @@ def checked_tag(name: str) -> str:
 def build_arguments(session: Session, given: list[str]) -> dict[str, str | None]:
     """`K=V`; a bare K takes the caller's variable, or else the Dockerfile's default."""
     found: dict[str, str | None] = {}
+    if "SOURCE_DATE_EPOCH" in session.environ:  # as buildx passes it on
+        found["SOURCE_DATE_EPOCH"] = session.environ["SOURCE_DATE_EPOCH"]
     for item in given:
         name, equals, value = item.partition("=")
         if equals:
@@ -326,6 +339,7 @@ BUILD = Command(
       --attest list              Attestation parameters (format: "type=sbom")
       --allow list               Allow extra privileged entitlement (e.g., "network.host",
                                  "security.insecure")
+      --builder string           Override the configured builder instance
       --build-arg list           Set build-time variables
       --build-context list       Additional build contexts (e.g., name=path)
       --disable-content-trust    Skip image verification (default true)
@@ -333,6 +347,7 @@ BUILD = Command(
       --cache-to list            Cache export destinations (e.g., "user/app:cache",
                                  "type=local,dest=path/to/dir")
       --cgroup-parent string     Set the parent cgroup for the "RUN" instructions during build
+      --compress                 Compress the build context using gzip
       --cpu-period int           Limit the CPU CFS (Completely Fair Scheduler) period
       --cpu-quota int            Limit the CPU CFS (Completely Fair Scheduler) quota
   -c, --cpu-shares int           CPU shares (relative weight)
@@ -343,6 +358,7 @@ BUILD = Command(
       --call string              Set method for evaluating build ("check", "outline", "targets")
                                  (default "build")
       --check                    Shorthand for "--call=check" (default false)
+  -D, --debug                    Enable debug logging
   -f, --file string              Name of the Dockerfile (Default is "PATH/Dockerfile")
       --force-rm                 Always remove intermediate containers
       --iidfile string           Write the image ID to the file
@@ -370,15 +386,17 @@ BUILD = Command(
       --sbom string              Shorthand for "--attest=type=sbom"
       --secret list              Secret to expose to the build (format:
                                  "id=mysecret[,src=/local/secret]")
+      --security-opt strings     Security options
       --shm-size bytes           Size of "/dev/shm"
-      --ssh list                 SSH agent socket to expose to the build (format:
-                                 "default|<id>[=<socket>]")
+      --ssh list                 SSH agent socket or keys to expose to the build (format:
+                                 "default|<id>[=<socket>|<key>[,<key>]]")
+      --squash                   Squash newly built layers into a single new layer
   -t, --tag list                 Name and optionally a tag in the "name:tag" format
       --target string            Set the target build stage to build.
       --ulimit ulimit            Ulimit options (default [])
   -v, --volume list              Bind mount a volume while RUN instructions are executed
 """,
-        "builder:string compress isolation:string security-opt:strings squash",
+        "isolation:string",
     ),
     least=1,
     most=1,
