@@ -26,9 +26,7 @@ RUN rm /d/keep/new && mkdir /d/more && echo z > /d/more/z && touch -d @1 /d/more
 RUN rm /d/same && echo SAME > /d/same && rmdir /home && echo file > /home
 ENV A=1
 """
-LOOK = (
-    "cd / && find d e home -exec stat -c '%n %F %a %u' {} + | sort; cat d/same d/twin e/keep/a"
-)
+LOOK = "cd / && find d e home -exec stat -c '%n %F %a %u' {} + | sort; cat d/same d/twin e/keep/a"
 
 
 def test_squash(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
