@@ -30,7 +30,8 @@ def redacted(target: str) -> str:
     pieces = []
     for piece in query.split("&") if query else []:
         name, equals, _ = piece.partition("=")
-        pieces.append(piece if name in _PLAIN or not equals else f"{name}={_HIDDEN}")
+        hidden = f"{name}={_HIDDEN}" if equals else _HIDDEN
+        pieces.append(piece if name in _PLAIN else hidden)
     return re.sub(r"[^!-~]", "?", path + mark + "&".join(pieces))
 
 
