@@ -74,7 +74,7 @@ class Creation:
     def create_pod(self, options: ContainerOptions) -> Container:
         """What holds a pod's namespaces: of no image, hidden from the lists."""
         self._check_modes(options)
-        host = options.host
+        host = self._networks.resolved(options.host)
         options = options._replace(host=host._replace(security=host.security or self._profile()))
         nothing = ImageConfig(host_platform(), ())
         return self._create(options, Image(NO_IMAGE, nothing, None, 0, 0, ()))

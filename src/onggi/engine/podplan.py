@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import InvalidInput, NotFound
 from ..spec.container import Container, ContainerOptions, HostOptions
+from ..spec.network import EndpointOptions
+from . import endpoints
 
 PREFIX = "pod:"  # of the name of the row; no container can be called so
 SHAREABLE = ("ipc", "net", "pid", "uts")
@@ -43,6 +45,7 @@ def infra(
     """The options of the pod itself: a container that only holds namespaces. It gets no right that
     it does not need."""
     host = host._replace(
+        endpoints=_named(host, name),
         ipc_mode="shareable",
         cap_drop=("ALL",),
         cap_add=(),
@@ -64,6 +67,18 @@ def infra(
         purpose="pod",
         share=share,
     )
+
+
+def _named(host: HostOptions, name: str) -> dict[str, EndpointOptions] | None:
+    """Containers on the same networks find the pod by its name, whatever its hostname is."""
+    if host.endpoints is None:
+        return None
+    return {
+        network: asked._replace(aliases=tuple(dict.fromkeys((*asked.aliases, name))))
+        if endpoints.is_user_defined(network)
+        else asked
+        for network, asked in host.endpoints.items()
+    }
 
 
 def name_of(pod: Container) -> str:
@@ -110,7 +125,8 @@ def _refuse_network(host: HostOptions) -> None:
             "cannot publish ports of a container in a pod: its network is the pod's",
             hint="onggi pod create -p HOST:CONTAINER …",
         )
-    if host.network_mode != "bridge":
+    asked = (host.endpoints or {}).values()
+    if host.network_mode != "bridge" or any(options != EndpointOptions() for options in asked):
         raise InvalidInput(
             "conflicting options: --network and the network of the pod",
             hint="onggi pod create --network NETWORK …",

@@ -5,7 +5,7 @@ import pytest
 from onggi.engine import podplan, podview
 from onggi.errors import InvalidInput, NotFound
 from onggi.spec.container import Container, ContainerOptions, HostOptions
-from onggi.spec.network import PortBinding
+from onggi.spec.network import EndpointOptions, PortBinding
 from sample import container
 
 
@@ -49,6 +49,7 @@ def test_a_container_joins_what_the_pod_shares() -> None:
     [
         HostOptions(network_mode="host"),
         HostOptions(ports=(PortBinding("", 80, 80, "tcp"),)),
+        HostOptions(endpoints={"bridge": EndpointOptions(address="10.1.2.3")}),
         HostOptions(ipc_mode="host"),
         HostOptions(uts_mode="host"),
     ],
@@ -71,6 +72,17 @@ def test_the_holder_gets_no_right() -> None:
     assert options.host.cap_drop == ("ALL",)
     assert "no-new-privileges=true" in options.host.security_opt
     assert options.user == "65535:65535"
+
+
+def test_a_pod_is_found_by_its_name_on_networks_of_the_users() -> None:
+    asked = {"front": EndpointOptions(aliases=("shop",)), "back": EndpointOptions()}
+    host = pod(network_mode="front", endpoints=asked).config.options.host
+    assert host.endpoints == {
+        "front": EndpointOptions(aliases=("shop", "web")),
+        "back": EndpointOptions(aliases=("web",)),
+    }
+    plain = {"bridge": EndpointOptions()}
+    assert pod(endpoints=plain).config.options.host.endpoints == plain
 
 
 def test_finding() -> None:
