@@ -7,8 +7,10 @@ import json
 import os
 import socket
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -160,9 +162,39 @@ def test_failures(build: Builder) -> None:
     assert build(b"\x1f\x8bnot really gzip" * 100).status >= 400
 
 
-def test_a_remote_context(build: Builder, tmp_path: Path) -> None:
-    reply = build(b"", remote="http://127.0.0.1:1/x.tar")
-    assert reply.status >= 400
+class Site(BaseHTTPRequestHandler):
+    """/context.tar.gz and /Dockerfile."""
+
+    def do_GET(self) -> None:
+        text = b"FROM busybox\nRUN echo from afar\n"
+        found = {
+            "/context.tar.gz": gzip.compress(context("FROM busybox\nCOPY f /\nRUN cat f", f="far")),
+            "/Dockerfile": text,
+        }.get(self.path)
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(found or b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_remote_context(build: Builder) -> None:
+    with HTTPServer(("127.0.0.1", 0), Site) as site:
+        thread = threading.Thread(target=site.serve_forever)
+        thread.start()
+        try:
+            where = f"http://127.0.0.1:{site.server_port}"
+            assert "far" in build.output(b"", remote=f"{where}/context.tar.gz", nocache=1)
+            assert "from afar" in build.output(b"", remote=f"{where}/Dockerfile", nocache=1)
+            assert build(b"", remote=f"{where}/nothing.tar").status >= 400
+        finally:
+            site.shutdown()
+            thread.join()
+
+
+def test_a_remote_context_is_an_address(build: Builder) -> None:
+    assert build(b"", remote="http://127.0.0.1:1/x.tar").status >= 400
     assert build(b"", remote="nothing://x").status == 400
     for path in ("/etc", ".", "-"):  # no directory of the server's host
         reply = build(b"", remote=path)

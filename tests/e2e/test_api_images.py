@@ -326,6 +326,11 @@ def test_unreadable_credentials_are_refused_and_not_repeated(api: ApiServer, hea
     assert header not in api.log.read_text()
 
 
+def test_credentials_of_a_megabyte_are_no_header(api: ApiServer) -> None:
+    reply = api.request("POST", "/images/busybox/push", X_Registry_Auth="A" * (1 << 20))
+    assert reply.status == 431
+
+
 def test_pull_refuses_what_is_no_name(api: ApiServer) -> None:
     for query, status in (
         ("fromImage=UPPER", 400),

@@ -18,7 +18,7 @@ from fake_registry import Answer, digest, fake_registry
 from onggi.engine.engine import Settings
 from onggi.engine.events import Events
 from onggi.engine.images import Images
-from onggi.errors import CorruptData, InvalidInput, NotFound, Unsupported
+from onggi.errors import CorruptData, InvalidInput, NotFound
 from onggi.progress import Event, Layer, Message
 from onggi.spec.digest import Digest
 from onggi.spec.image import OCI_MANIFEST, parse_manifest
@@ -204,8 +204,6 @@ def test_what_cannot_be_pushed(here: Machine, registry: RegistryServer) -> None:
     with pytest.raises(InvalidInput, match="refusing to create a tag with a digest"):
         here.build("x:1", BASE)
         here.images.tag("x:1", f"{name}@sha256:{'0' * 64}")
-    with pytest.raises(Unsupported, match="does not search"):
-        here.images.search("python")
 
 
 def test_platform_that_is_another_warns(here: Machine, registry: RegistryServer) -> None:

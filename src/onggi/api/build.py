@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..engine import pruning
-from ..errors import InvalidInput, NotFound, OnggiError, Unsupported
+from ..errors import InvalidInput, NotFound, OnggiError, Unavailable, Unsupported
 from ..progress import from_json
 from . import buildquery, registryauth
 from .buildlines import BuildLines
@@ -58,13 +58,19 @@ def _received(call: Call) -> Iterator[int]:
         )
     try:
         for piece in call.chunks():
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(fd, view) :]
+            _write(fd, piece)
         os.lseek(fd, 0, os.SEEK_SET)
         yield fd
     finally:
         os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        raise Unavailable(f"cannot keep the build context: {error.strerror}") from error
 
 
 def prune(call: Call) -> Answer:

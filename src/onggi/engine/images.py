@@ -175,16 +175,18 @@ class Images:
             report(Message(f"{name}: Pulling from {reference.path}"))
             return not (complete and self._store.images.exists(Digest.of(pulled.config)))
 
-        pulled = self._registry(report).pull(reference, wanted, sink, report, resolved=resolved)
-        before = self._tagged(reference)
-        digest = pulled.digest if tagged else Digest.of(pulled.manifest)  # not the index's
-        digest_name = reference._replace(tag="", digest=digest)
-        image = self._store.images.add(
-            pulled.config,
-            pulled.manifest,
-            tags=(reference,) if tagged and not reference.digest else (),
-            repo_digests=(digest_name,),
-        )
+        with sink:
+            registry = self._registry(report)
+            pulled = registry.pull(reference, wanted, sink, report, resolved=resolved)
+            before = self._tagged(reference)
+            digest = pulled.digest if tagged else Digest.of(pulled.manifest)  # not the index's
+            digest_name = reference._replace(tag="", digest=digest)
+            image = self._store.images.add(
+                pulled.config,
+                pulled.manifest,
+                tags=(reference,) if tagged and not reference.digest else (),
+                repo_digests=(digest_name,),
+            )
         sink.remember(pulled.layers)
         self._events.image("pull", reference.familiar, reference.familiar_name)
         if platform and not image.config.platform.matches(wanted):
@@ -345,18 +347,18 @@ class Images:
         target = parse_reference(reference) if reference else None
         if target is not None and target.digest is not None:
             raise InvalidInput("cannot import digest reference")
-        layer = self._store.layers.ingest(inflate(_pieces(read), allow=ARCHIVE_KINDS))
         created = format_rfc3339(time.time_ns())
         config = apply(
             ImageConfig(
                 platform=parse_platform(platform) if platform else host_platform(),
-                diff_ids=(layer.diff_id,),
+                diff_ids=(),
                 created=created,
                 history=(History(created=created, comment=message),),
             ),
             tuple(changes),
         )
-        document = canonical(config_document(config))
+        layer = self._store.layers.ingest(inflate(_pieces(read), allow=ARCHIVE_KINDS))
+        document = canonical(config_document(config._replace(diff_ids=(layer.diff_id,))))
         id_ = self._store.images.add(document, tags=(target,) if target else ()).id
         self._events.image("import", id_, id_)
         return id_

@@ -1,6 +1,7 @@
 """The store as the registry sees it: where pulled layers go, where pushed ones come from."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
 
 from ..registry.pulling import PullLayer
 from ..registry.pushing import Known, PushImage, PushLayer
@@ -13,16 +14,31 @@ Open = Callable[[], Iterator[bytes]]
 
 class LayerSink:
     """Layers pulled from `repository` into the store. They are pinned: garbage collection leaves
-    them until the image is there or this process has ended."""
+    them until the image is there or this process has ended; or until a `with` block of this ends
+    by an error, for a process that lives on."""
 
     def __init__(self, store: Store, repository: str) -> None:
         self._store = store
         self._repository = repository
+        self._expected: Sequence[Digest] = ()
         self._present: frozenset[Digest] = frozenset()
+
+    def __enter__(self) -> "LayerSink":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._store.layers.unpin(self._expected)
 
     def expect(self, diff_ids: Sequence[Digest]) -> bool:
         """Say what will come; whether all of it is there. Called before the threads start: how
         layers are mounted is tried out by the first who asks, and that is one thread's work."""
+        self._expected = diff_ids
         self._present = self._store.layers.pin(diff_ids)
         self._store.backend.kind  # noqa: B018 - asked here, remembered there
         return self._present.issuperset(diff_ids)

@@ -8,6 +8,7 @@ import pytest
 
 from onggi.engine import eventlog
 from onggi.engine.engine import Engine
+from onggi.engine.layersink import LayerSink
 from onggi.engine.pruning import Chosen
 from onggi.errors import NotFound
 from sample import add_image, container, layer_tar
@@ -53,3 +54,14 @@ def test_prune_by_label(engine: Engine) -> None:
     add_image(engine.store, BASE)
     engine.images.prune(Chosen(not_labels=("keep",)))
     assert [image.id for image in engine.images.list()] == [kept.id]
+
+
+def test_a_pull_that_fails_holds_nothing(engine: Engine) -> None:
+    """In a server, which lives on."""
+    layer = engine.store.layers.ingest([TOP]).diff_id
+    sink = LayerSink(engine.store, "docker.io/library/x")
+    with pytest.raises(KeyboardInterrupt), sink:
+        sink.expect([layer])
+        raise KeyboardInterrupt
+    engine.store.collect()
+    assert not engine.store.layers.has(layer)
