@@ -1,6 +1,8 @@
 """docker-py from PyPI against the socket: every method of images, volumes, networks and the system,
 high level and low. Those of containers and execs are in test_dockerpy_containers."""
 
+import ast
+import importlib
 import io
 import json
 import tarfile
@@ -227,8 +229,8 @@ def test_networks(client: Any, onggi: Onggi) -> None:
         assert client.networks.get("pynet").id == made.id == client.networks.get(made.id).id
         made.connect("pyweb", aliases=["w"], ipv4_address="10.79.0.5")
         made.reload()
-        (member,) = made.attrs["Containers"].values()
-        assert (made.name, member["Name"]) == ("pynet", "pyweb")
+        (member,) = made.containers
+        assert (made.name, member.name) == ("pynet", "pyweb")
         (found,) = client.networks.list(names=["pynet"], greedy=True)
         assert found.attrs["Containers"] and found.short_id == made.id[:12]
         assert [n.name for n in client.networks.list(filters={"label": "k=v"})] == ["pynet"]
@@ -245,3 +247,24 @@ def test_networks(client: Any, onggi: Onggi) -> None:
         made.remove()
     client.networks.create("pyprune")
     assert "pyprune" in client.networks.prune()["NetworksDeleted"]
+
+
+# -- all of it
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "images.ImageCollection", "images.Image", "images.RegistryData",
+        "volumes.VolumeCollection", "volumes.Volume",
+        "networks.NetworkCollection", "networks.Network",
+    ],
+)  # fmt: skip
+def test_every_method_is_called_above(kind: str) -> None:
+    module, _, name = kind.partition(".")
+    found = getattr(importlib.import_module(f"docker.models.{module}"), name)
+    inherited = {"id_attribute", "model", "prepare_model", "create", "id"}
+    methods = {word for word in dir(found) if not word.startswith("_")} - inherited
+    tree = ast.parse(Path(__file__).read_text())
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert methods <= used
