@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..errors import InvalidInput, NotFound
 from ..linux import mount as kernel
 from ..linux import safefs
 from ..store.durable import make_directory
@@ -98,7 +99,11 @@ class CacheMounts:
         except FileNotFoundError:
             directory = self._made(top, name, wanted, seed)
         try:
-            fd = kernel.open_tree("", directory_fd=directory)
+            part = _part(directory, wanted)
+            try:
+                fd = kernel.open_tree("", directory_fd=part)
+            finally:
+                os.close(part)
             kernel.mount_setattr(fd, set_attributes=kernel.NODEV)
             return fd
         finally:
@@ -166,6 +171,19 @@ class CacheMounts:
             return True
         finally:
             os.close(top)
+
+
+def _part(directory: int, wanted: RunMount) -> int:
+    """The directory, or without from= the folder `source` in it. Links stay inside, and what was
+    looked up is what gets mounted, whatever other steps do to its name meanwhile (SECURITY D1)."""
+    if wanted.seed or not wanted.source.strip("/"):
+        return os.dup(directory)
+    try:
+        return safefs.open_in_root(directory, wanted.source, safefs.O_PATH_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f'"{wanted.source}": not found in the cache {wanted.id}') from error
+    except OSError as error:
+        raise InvalidInput(f"{wanted.source} of the cache {wanted.id}: {error.strerror}") from error
 
 
 def directory_name(wanted: RunMount) -> str:

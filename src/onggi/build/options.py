@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..dockerfile.lexer import is_dockers_syntax
 from ..errors import InvalidInput, OnggiError
 from ..spec.container import HostOptions
 from ..spec.digest import Digest
@@ -124,6 +125,13 @@ def epoch_of(options: BuildOptions) -> int | None:
 
 
 def given_arguments(options: BuildOptions) -> dict[str, str]:
-    """The build arguments that have a value; SOURCE_DATE_EPOCH is checked."""
+    """The build arguments that have a value. Raises InvalidInput for what cannot be: an epoch that
+    is no number, a frontend of somebody else's."""
     epoch_of(options)
+    syntax = options.build_args.get("BUILDKIT_SYNTAX")
+    if syntax and not is_dockers_syntax(syntax):
+        raise InvalidInput(
+            f"custom frontends are not run: {syntax[:200]}",
+            hint="leave the build argument BUILDKIT_SYNTAX out",
+        )
     return {name: value for name, value in options.build_args.items() if value is not None}

@@ -95,8 +95,6 @@ class RunMounts:
     def _seed(self, wanted: RunMount, origin: Layers) -> Callable[[int], None] | None:
         """Fills a new cache directory from the origin."""
         if not wanted.origin:
-            if wanted.source.strip("/"):
-                raise InvalidInput("RUN --mount=type=cache: source= needs a from=")
             return None
 
         def fill(directory_fd: int) -> None:
