@@ -141,6 +141,12 @@ def test_several_names(build: Builder, api: ApiServer, onggi: Onggi) -> None:
     assert "Successfully tagged" not in nameless
 
 
+def test_squash(build: Builder, api: ApiServer) -> None:
+    build.output(context("FROM busybox\nRUN echo a > /a\nRUN echo b > /b\n"), squash=1)
+    base = api.request("GET", "/images/busybox/json").json()["RootFS"]["Layers"]
+    assert len(build.image()["RootFS"]["Layers"]) == len(base) + 1
+
+
 def test_quiet(build: Builder) -> None:
     (line,) = build(context("FROM busybox\nRUN echo x"), q=1).lines()
     assert line == {"stream": f"{build.image()['Id']}\n"}
@@ -156,7 +162,7 @@ def test_failures(build: Builder) -> None:
     for text in ("FROM busybox\nNONSENSE x", "", "RUN before from"):
         reply = build(context(text))
         assert reply.status == 400 and reply.json()["message"], text
-    for parameters in ({"t": "UPPER"}, {"squash": 1}, {"version": "2"}, {"target": "none"}):
+    for parameters in ({"t": "UPPER"}, {"version": "2"}, {"target": "none"}):
         assert build(context("FROM busybox"), **parameters).status in (400, 501), parameters
     assert build(b"").status == 400
     assert build(b"\x1f\x8bnot really gzip" * 100).status >= 400

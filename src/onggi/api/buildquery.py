@@ -1,10 +1,11 @@
 """The parameters of POST /build as the options of a build. Sans-IO.
 
 What docker's classic builder needs and ours does without is taken and does nothing: `rm`, `forcerm`
-(there are no intermediate containers to keep), `cachefrom` (what was built here is found anyway).
+(there are no intermediate containers to keep), `cachefrom` (which names images of this host, and
+what was built here is found anyway; it asks no registry).
 """
 
-from ..build.service import BuildOptions
+from ..build.options import BuildOptions
 from ..dockerfile import address
 from ..errors import InvalidInput, Unsupported
 from ..spec.container import HostOptions, Resources, Ulimit
@@ -39,6 +40,7 @@ def options(query: Query, version: Version) -> BuildOptions:
         extra_hosts=tuple(_extra_host(text) for text in query.many("extrahosts") if text),
         shm_bytes=query.integer("shmsize") or SHM_BYTES,
         limits=_limits(query),
+        squash=query.flag("squash"),
     )
 
 
@@ -47,8 +49,6 @@ def _refuse(query: Query) -> None:
         raise InvalidInput("security options are not supported on linux")
     if query.text("isolation") not in _ISOLATIONS:
         raise InvalidInput(f'unsupported isolation: "{query.text("isolation")}"')
-    if query.flag("squash"):
-        raise InvalidInput("squash is only supported with experimental mode")
     builder = query.text("version")
     if builder not in ("", "1", "2"):
         raise InvalidInput(f'invalid version "{builder}"')

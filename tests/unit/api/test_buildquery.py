@@ -7,7 +7,7 @@ import pytest
 
 from onggi.api.buildquery import options
 from onggi.api.decode import parse_query
-from onggi.build.service import BuildOptions
+from onggi.build.options import BuildOptions
 from onggi.errors import InvalidInput, OnggiError, Unsupported
 from onggi.spec.container import HostOptions, Resources, Ulimit
 
@@ -31,7 +31,8 @@ def test_everything() -> None:
         "&forcerm=1&memory=1048576&memswap=-1&cpushares=2&cpusetcpus=0,1&cpusetmems=0"
         f"&cpuperiod=100000&cpuquota=50000&cgroupparent=/x&buildargs={arguments}&labels={labels}"
         f"&ulimits={ulimits}&shmsize=1024&networkmode=host&extrahosts=a:1.2.3.4"
-        "&extrahosts=b:host-gateway&target=last&platform=linux/arm64&cachefrom=[%22x%22]&version=1"
+        "&extrahosts=b:host-gateway&target=last&platform=linux/arm64&cachefrom=[%22x%22]&squash=1"
+        "&version=1"
     )
     resources = Resources(
         memory_bytes=1048576, memory_swap_bytes=-1, cpu_shares=2, cpu_period_us=100000,
@@ -53,6 +54,7 @@ def test_everything() -> None:
         limits=HostOptions(
             resources=resources, ulimits=(Ulimit("nofile", 10, 20),), cgroup_parent="/x"
         ),
+        squash=True,
     )
 
 
@@ -69,7 +71,6 @@ def test_what_means_nothing_is_nothing() -> None:
     [
         ("securityopt=x", InvalidInput),
         ("isolation=hyperv", InvalidInput),
-        ("squash=1", InvalidInput),
         ("version=3", InvalidInput),
         ("version=2", Unsupported),
         ("remote=client-session", InvalidInput),
