@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from .shelf import Shelf
+from .shelf import FILE, Shelf
 
 OLDEST_PYTHON = (3, 11)
 # Packages of commands that take seconds: what they import would only make the shelf longer.
@@ -127,8 +127,7 @@ def finish(status: int) -> None:
 def open_shelf() -> Shelf:
     """After the main is imported: `--version` needs no more than that."""
     package = os.path.dirname(__file__)
-    path = f"{package}/__pycache__/shelf.{sys.implementation.cache_tag}"
-    shelf = Shelf(path, os.stat(package).st_uid)
+    shelf = Shelf(f"{package}/__pycache__/{FILE}", os.stat(package).st_uid)
     sys.meta_path.insert(0, shelf)
     return shelf
 

@@ -11,7 +11,7 @@ A monitor that dies without an answer is an EOF: the command reports it and noth
 import os
 from collections.abc import Callable, Container
 
-from .. import errors, jsons, trace
+from .. import errors, jsons, shelf, trace
 from .. import signals as signal
 from ..errors import OnggiError, Unavailable
 
@@ -64,7 +64,7 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
     status = 1
     try:
         os.setsid()
-        close_inherited({writer, *keep, *trace.descriptors()})
+        close_inherited({writer, *keep, *trace.descriptors(), *shelf.descriptors()})
         work(ready)
         status = 0
     except OnggiError as error:
