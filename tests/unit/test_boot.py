@@ -30,7 +30,10 @@ def main(arguments, environ):
         "colorsys": colorsys.__file__, "here": __file__, "flags": [sys.flags.isolated,
         sys.flags.no_site], "bytecode": not sys.dont_write_bytecode,
         "secret": environ.get("SSLKEYLOGFILE"),
-        "open": sorted(map(int, os.listdir("/proc/self/fd"))),
+        "open": sorted(
+            int(fd) for fd in os.listdir("/proc/self/fd")
+            if "shelf." not in os.path.realpath(f"/proc/self/fd/{fd}")  # from the second start on
+        ),
     }))
     return 7
 """
