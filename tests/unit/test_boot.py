@@ -30,10 +30,9 @@ def main(arguments, environ):
         "colorsys": colorsys.__file__, "here": __file__, "flags": [sys.flags.isolated,
         sys.flags.no_site], "bytecode": not sys.dont_write_bytecode,
         "secret": environ.get("SSLKEYLOGFILE"),
-        "open": sorted(
-            int(fd) for fd in os.listdir("/proc/self/fd")
-            if "shelf." not in os.path.realpath(f"/proc/self/fd/{fd}")  # from the second start on
-        ),
+        "open": [fd for fd in range(3) if os.path.exists(f"/proc/self/fd/{fd}")] + [
+            len([fd for fd in os.listdir("/proc/self/fd")
+                 if "shelf." not in os.path.realpath(f"/proc/self/fd/{fd}")])],
     }))
     return 7
 """
