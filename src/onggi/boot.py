@@ -13,7 +13,9 @@ from .shelf import FILE, Shelf
 
 OLDEST_PYTHON = (3, 11)
 # Packages of commands that take seconds: what they import would only make the shelf longer.
-SLOW = frozenset(f"onggi.{name}" for name in ("api", "build", "cri", "httpd", "registry"))
+SLOW = frozenset(
+    f"onggi.{name}" for name in ("api", "build", "cri", "httpd", "network.resolver", "registry")
+)
 BEGAN_NS, USED_NS = time.monotonic_ns(), time.process_time_ns()  # for --trace
 
 
@@ -149,6 +151,8 @@ def boot() -> None:
         from .distribution.main import main
     elif program == "onggi-spawner":
         from .engine.spawner import main
+    elif program == "onggi-resolver":
+        from .network.resolver import main
     else:
         from .cli.main import main
     shelf = open_shelf()

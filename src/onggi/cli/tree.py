@@ -114,6 +114,7 @@ _IN_GROUPS = {
     "network inspect": "inspect:NETWORK_INSPECT",
     "network ls": "network:LS",
     "network prune": "prune:NETWORK_PRUNE",
+    "network repair": "network:REPAIR",
     "network rm": "network:RM",
     "pod create": "pod:CREATE",
     "pod exists": "pod:EXISTS",

@@ -184,6 +184,8 @@ class Containers:
             error.message = f"Error when allocating new name: {error.message}"
             raise
         renamed = container._replace(name=name.lstrip("/"))
+        if container.state.status in ACTIVE:
+            self._wiring.rename(renamed)
         self._events.container(renamed, "rename", oldName=f"/{container.name}")
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:

@@ -181,18 +181,34 @@ def interface_names(
     return found
 
 
-def blank(
-    network: Network, container_id: str, options: EndpointOptions, interface: str
-) -> Endpoint:
+class Named(NamedTuple):
+    """What a container's endpoints say of it: who it is, and whom it asks."""
+
+    container_id: str
+    names: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
+def named(container: Container) -> Named:
+    """The names that it has on every network: its own, and those made of id and host name."""
+    host = container.config.options.host
+    return Named(container.id, tuple(dns_names(container, ())), host.dns)
+
+
+def names_on(who: Named, aliases: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*who.names[:1], *aliases, *who.names[1:])))
+
+
+def blank(network: Network, who: Named, options: EndpointOptions, interface: str) -> Endpoint:
     """The endpoint before it has addresses."""
     return Endpoint(
         network_id=network.id,
-        container_id=container_id,
+        container_id=who.container_id,
         address="",
         prefix_length=0,
         gateway="",
         mac_address=options.mac_address,
-        host_interface=_host_interface(network, container_id, interface),
+        host_interface=_host_interface(network, who.container_id, interface),
         aliases=options.aliases,
         interface=interface,
         gateway6="",
@@ -200,6 +216,8 @@ def blank(
         links=options.links,
         gateway_priority=options.gateway_priority,
         driver_options=options.driver_options,
+        names=names_on(who, options.aliases),
+        servers=who.servers,
     )
 
 

@@ -149,7 +149,10 @@ class Engine:
     def execs(self) -> "Execs":
         from .execs import Execs
 
-        return Execs(self.store, self.paths, self.containers.get, self.events, self.spawner)
+        return Execs(
+            self.store, self.paths, self.containers.get, self.events, self.spawner,
+            self.networks.heal,
+        )  # fmt: skip
 
     @cached_property
     def logs(self) -> "Logs":

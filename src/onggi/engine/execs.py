@@ -53,7 +53,10 @@ class Execs:
         find: Callable[[str], Container],
         events: Events,
         spawner: "Spawner | None" = None,
+        heal: Callable[[], None] | None = None,
     ) -> None:
+        """`heal` is called before a command runs: it is to find what its container is promised."""
+        self._heal = heal
         self._store = store
         self._spawner = spawner
         self._events = events
@@ -97,6 +100,8 @@ class Execs:
             raise InvalidInput("No exec command specified")
         if options.working_dir and not options.working_dir.startswith("/"):
             raise InvalidInput(f"the working directory '{options.working_dir}' is not absolute")
+        if self._heal is not None:
+            self._heal()
         container = self._find(reference)
         lifecycle.require(container, "exec")
         for entry in options.env:

@@ -1,12 +1,14 @@
 """The three files every container gets from its host: hostname, hosts, resolv.conf.
 
-Texts are made here, purely; every user string in them has passed `check_host_word` (SECURITY C12).
+Every user string in them has passed `check_host_word` (SECURITY C12).
 """
 
 from collections.abc import Sequence
 
 from ..errors import InvalidInput
+from ..spec.container import HostOptions
 
+EMBEDDED = "127.0.0.11"  # of user-defined networks
 FALLBACK_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
 _HOSTS_HEAD = """\
 127.0.0.1\tlocalhost
@@ -74,10 +76,11 @@ def resolv_conf(
     search: Sequence[str] = (),
     options: Sequence[str] = (),
     shares_host_network: bool = False,
+    embedded: bool = False,
 ) -> str:
     """/etc/resolv.conf from the host's and the user's --dns* flags. A resolver on the host's own
     loopback is of no use in another network namespace and is left out; with none left, docker's
-    fallback stands in."""
+    fallback stands in. With `embedded` our own resolver is asked, who asks those servers."""
     found: dict[str, list[str]] = {"nameserver": [], "search": [], "options": []}
     for line in host_text.splitlines():
         words = line.split("#")[0].split()
@@ -91,6 +94,10 @@ def resolv_conf(
         for server in found["nameserver"]
         if shares_host_network or not (server.startswith("127.") or server == "::1")
     ]
+    if embedded:
+        nameservers = [EMBEDDED]
+        if not any(option.startswith("ndots:") for option in options):
+            options = [*(options or found["options"]), "ndots:0"]
     lines = [
         f"nameserver {check_host_word(server, '--dns address')}\n"
         for server in nameservers or FALLBACK_NAMESERVERS
@@ -105,3 +112,28 @@ def resolv_conf(
             "options " + " ".join(check_host_word(o, "--dns-option") for o in chosen) + "\n"
         )
     return "".join(lines)
+
+
+def resolv_conf_of(host: HostOptions, *, embedded: bool) -> str:
+    """A container's, on this host as it is now."""
+    return resolv_conf(
+        host_resolv_conf(),
+        servers=host.dns,
+        search=host.dns_search,
+        options=host.dns_options,
+        shares_host_network=host.network_mode == "host",
+        embedded=embedded,
+    )
+
+
+def host_resolv_conf() -> str:
+    """The host's; where systemd-resolved answers on a loopback address, the servers behind it."""
+    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read(1 << 16)
+        except OSError:
+            continue
+        if "nameserver 127.0.0.53" not in text:
+            return text
+    return ""

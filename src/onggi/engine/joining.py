@@ -4,6 +4,8 @@ What a container is on stands in its row; the words are docker's (moby daemon/
 container_operations.go).
 """
 
+from collections.abc import Iterable
+
 from ..errors import Conflict, Forbidden, NotFound
 from ..spec.container import Container
 from ..spec.network import EndpointOptions, Network
@@ -46,7 +48,9 @@ def connect(
         if container.state.status in RUNS:
             services.wiring.join(container, network, options)
             _rewrite_hosts(services, container, network)
-        _record(services, container, {**known, network.name: options})
+        joined = {**known, network.name: options}
+        _record(services, container, joined)
+        _rewrite_resolv_conf(services, container, known, joined)
     services.events.network(
         "connect", network.id, network.name, network.driver, container=container.id
     )
@@ -66,11 +70,12 @@ def disconnect(services: Services, network: Network, reference: str, *, force: b
         known = endpoints.asked(container.config.options.host)
         if network.name not in known:
             raise Forbidden(f"container {container.id} is not connected to network {network.name}")
-        del known[network.name]
+        left = {name: asked for name, asked in known.items() if name != network.name}
         if container.state.status in RUNS:
             _rewrite_hosts(services, container, network, leaves=True)
             services.wiring.leave(container, network)
-        _record(services, container, known)
+        _record(services, container, left)
+        _rewrite_resolv_conf(services, container, known, left)
     services.events.network(
         "disconnect", network.id, network.name, network.driver, container=container.id
     )
@@ -112,6 +117,20 @@ def _rewrite_hosts(
     changed = hostfiles.with_addresses(text, add, remove, names)
     if changed != text:
         write_file(path, changed)
+
+
+def _rewrite_resolv_conf(
+    services: Services, container: Container, before: Iterable[str], after: Iterable[str]
+) -> None:
+    """The first user-defined network brings our resolver, the last takes it away; not when the
+    container has made the file its own."""
+    had, has = (any(map(endpoints.is_user_defined, names)) for names in (before, after))
+    if had == has or container.state.status not in RUNS:
+        return
+    path = f"{services.paths.container(container.id)}/resolv.conf"
+    host = container.config.options.host
+    if read_file(path) == hostfiles.resolv_conf_of(host, embedded=had):
+        write_file(path, hostfiles.resolv_conf_of(host, embedded=has))
 
 
 def _record(services: Services, container: Container, known: dict[str, EndpointOptions]) -> None:

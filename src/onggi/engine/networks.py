@@ -151,6 +151,16 @@ class Networks:
                 removed.append(network.name)
         return removed
 
+    def repair(self) -> None:
+        """Put back what is missing of bridges, interfaces, rules and the resolver of names: after
+        `nft flush ruleset`, or an interface deleted by hand. Idempotent."""
+        self.wiring.repair()
+
+    def heal(self) -> None:
+        """Start the resolver of names anew when it died; nearly free when it lives."""
+        if os.path.isdir(f"{self._paths.run}/dns"):
+            self.wiring.heal()
+
     # -- containers
 
     def connect(

@@ -218,10 +218,7 @@ class Run:
         if not wanted or "network" in self._joined:
             return
         wiring = self._services.wiring
-        container = self.container
-        self._connection = wiring.connect(
-            container.id, container.name, wanted, wanted_ports(config)
-        )
+        self._connection = wiring.connect(self.container, wanted, wanted_ports(config))
         self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
         self._undo.callback(wiring.disconnect, self.container.id)
 
@@ -282,13 +279,8 @@ class Run:
             endpoints.host_gateway(places),
         )
         write_file(f"{base}/hosts", hosts)
-        resolv_conf = hostfiles.resolv_conf(
-            _host_resolv_conf(),
-            servers=host.dns,
-            search=host.dns_search,
-            options=host.dns_options,
-            shares_host_network=host.network_mode == "host",
-        )
+        embedded = any(endpoints.is_user_defined(place.network.name) for place in places)
+        resolv_conf = hostfiles.resolv_conf_of(host, embedded=embedded)
         write_file(f"{base}/resolv.conf", resolv_conf)
 
 
@@ -324,16 +316,3 @@ def wanted_ports(config: ContainerConfig) -> tuple[PortBinding, ...]:
         if (int(number), protocol) not in published:
             extra.append(PortBinding("", 0, int(number), specgen.protocol(protocol)))
     return (*host.ports, *extra)
-
-
-def _host_resolv_conf() -> str:
-    """The host's; where systemd-resolved answers on a loopback address, the servers behind it."""
-    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                text = file.read(1 << 16)
-        except OSError:
-            continue
-        if "nameserver 127.0.0.53" not in text:
-            return text
-    return ""

@@ -19,7 +19,6 @@ import json
 import os
 import select
 import socket
-import sys
 from _thread import allocate_lock
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +33,7 @@ from ..typed import Any, NamedTuple
 from . import detach
 from .engine import Engine
 from .launch import Launcher
+from .programs import command
 from .run import Services
 from .settings import Settings
 
@@ -49,16 +49,6 @@ PRELOADED = (
 Json = Any
 Report = Callable[[Json], None]
 Operation = Callable[[Engine, dict[str, Json], Sequence[int], Report], Json]
-
-
-def command(program: str) -> list[str]:
-    """How the interpreter is started isolated for a program of ours (bin/onggi does the same)."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    site = next(
-        (path for path in sys.path if os.path.isdir(os.path.join(path, "urllib3"))),
-        os.path.dirname(package),
-    )
-    return [sys.executable, "-I", "-S", f"{package}/__main__.py", os.path.abspath(site), program]
 
 
 class Abandoned(Unavailable):

@@ -24,8 +24,7 @@ class UserWiring(Wiring):
 
     def connect(
         self,
-        container_id: str,
-        name: str,
+        container: Container,
         wanted: Mapping[str, EndpointOptions],
         ports_: tuple[PortBinding, ...],
     ) -> Connection:
@@ -43,14 +42,14 @@ class UserWiring(Wiring):
         self._networks.ensure_built_in()
         network = self._store.networks.get(DEFAULT)
         try:
-            bindings, held = ports.reserve(ports_, name=name)
+            bindings, held = ports.reserve(ports_, name=container.name)
         except Conflict as error:
             error.hint = self._publisher(ports_) or error.hint
             raise
         ports.release(held)  # they are pasta's to bind
         self._release_dead(bindings)
         endpoint = self._store.networks.add_endpoint(
-            network.id, lambda used: _endpoint(network, container_id, used, bindings)
+            network.id, lambda used: _endpoint(network, container.id, used, bindings)
         )
         return Connection((Place(network, endpoint),), bindings, ())
 

@@ -8,6 +8,7 @@ after the last endpoint go the bridge and our firewall table: an idle host carri
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process
@@ -15,10 +16,13 @@ from ..network import bridge, drivers, ipam, netns, ports, rules
 from ..spec.container import Container
 from ..spec.network import EndpointOptions, Network, PortBinding
 from ..store.store import Store
-from ..typed import NamedTuple
+from ..typed import TYPE_CHECKING, NamedTuple
 from . import endpoints
 from .endpoints import Place
 from .networks import Networks
+
+if TYPE_CHECKING:
+    from .naming import Naming
 
 STANDARD_RUN = "/run/onggi"
 
@@ -37,14 +41,20 @@ class Wiring:
     def __init__(self, store: Store, networks: Networks, run: str) -> None:
         self._store = store
         self._networks = networks
+        self._run = run
         mark = _mark(run)
         self._table = f"{rules.TABLE}_{mark}" if mark else rules.TABLE
         self.bridge_prefix = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
 
+    @cached_property
+    def naming(self) -> "Naming":
+        from .naming import Naming
+
+        return Naming(self._store, self._run)
+
     def connect(
         self,
-        container_id: str,
-        name: str,
+        container: Container,
         wanted: Mapping[str, EndpointOptions],
         ports_: tuple[PortBinding, ...],
     ) -> Connection:
@@ -53,16 +63,21 @@ class Wiring:
         self._networks.ensure_built_in()  # takes the lock itself
         with self._networks.locked():
             networks = [self._usable(self._store.networks.get(name)) for name in wanted]
-            bindings, held = self._reserve(networks, ports_, name)
+            bindings, held = self._reserve(networks, ports_, container.name)
+            who = endpoints.named(container)
             try:
                 self._release_dead(bindings)
-                places = self._places(container_id, networks, tuple(wanted.values()), bindings)
+                places = self._places(who, networks, tuple(wanted.values()), bindings)
                 for place in places:
                     drivers.ensure(place.network)
                 self._apply_rules(self._used())
+                if _has_names(places):
+                    self.naming.update()
+                elif self.naming.is_used():
+                    self.naming.repair()
             except BaseException:
                 ports.release(held)
-                self._store.networks.release(container_id)
+                self._store.networks.release(container.id)
                 self._take_down_unused()
                 raise
         return Connection(places, bindings, tuple(held))
@@ -91,7 +106,7 @@ class Wiring:
 
     def _places(
         self,
-        container_id: str,
+        who: endpoints.Named,
         networks: Sequence[Network],
         options: Sequence[EndpointOptions],
         bindings: tuple[PortBinding, ...],
@@ -100,7 +115,7 @@ class Wiring:
         """Rows of endpoints with addresses; the ports at the one that leads out."""
         interfaces = endpoints.interface_names(networks, options, taken)
         places = [
-            Place(network, endpoints.blank(network, container_id, asked, interface))
+            Place(network, endpoints.blank(network, who, asked, interface))
             for network, asked, interface in zip(networks, options, interfaces, strict=True)
         ]
         chosen = endpoints.publisher(places)
@@ -153,6 +168,9 @@ class Wiring:
         out, out6 = endpoints.ways_out(connection.places)
         for place in connection.places:
             self._attach(place, pid, default_route=place is out, default_route6=place is out6)
+        if _has_names(connection.places):
+            with self._networks.locked():
+                self.naming.serve(connection.places[0].endpoint.container_id, pid)
 
     def _attach(
         self, place: Place, pid: int, *, default_route: bool = False, default_route6: bool = False
@@ -177,11 +195,15 @@ class Wiring:
             before = self._places_of(container.id)
             taken = [place.endpoint.interface for place in before]
             try:
-                (place,) = self._places(container.id, [network], [options], (), taken)
+                who = endpoints.named(container)
+                (place,) = self._places(who, [network], [options], (), taken)
                 drivers.ensure(network)
                 self._apply_rules(self._used())
                 self._attach(place, container.state.pid)
                 self._redirect(container)
+                if _has_names([place]):
+                    self.naming.update()
+                    self.naming.serve(container.id, container.state.pid)
             except BaseException:
                 self._leave(container, network)
                 raise
@@ -197,6 +219,7 @@ class Wiring:
         ):
             drivers.detach(network, endpoint, container.state.pid)
         self._store.networks.release(container.id, network.id)
+        self._rename()
         self._redirect(container)
         if network.id not in self._used():
             drivers.remove(network)
@@ -212,6 +235,9 @@ class Wiring:
         now = {place.network.id: place.endpoint.ports for place in places if place.endpoint.ports}
         if now != ({network_id: published} if published else {}):
             self._store.networks.publish(container.id, network_id, published)
+            if chosen:
+                endpoint = chosen.endpoint._replace(ports=published)
+                bridge.open_published(endpoint, chosen.network)
         self._apply_rules(self._used())
 
     def _places_of(self, container_id: str) -> list[Place]:
@@ -248,6 +274,7 @@ class Wiring:
             for endpoint in left:
                 bridge.detach(endpoint)
             self._store.networks.release(container_id)
+            self._rename()
             if not self._used() and not self._is_mine(container_id):
                 self._take_down_unused()
             else:
@@ -292,9 +319,52 @@ class Wiring:
         with self._networks.locked():
             for network in networks:
                 drivers.remove(network)
+            if self.naming.is_used():
+                self.naming.clear()
             bridge.apply(rules.render((), (), self._table), self._table)
 
+    def rename(self, container: Container) -> None:
+        """Let the others on its networks find it by its new name."""
+        with self._networks.locked():
+            for endpoint in self._store.networks.endpoints(container_id=container.id):
+                names = endpoints.names_on(endpoints.named(container), endpoint.aliases)
+                self._store.networks.replace_endpoint(endpoint._replace(names=names))
+            self._rename()
+
+    def _rename(self) -> None:
+        """After names came or went: the resolver learns it, when there is one."""
+        if self.naming.is_used():
+            self.naming.update()
+
+    def repair(self) -> None:
+        """Make the kernel and the resolver what the rows say."""
+        with self._networks.locked():
+            networks = {network.id: network for network in self._store.networks.list()}
+            for endpoint in self._store.networks.endpoints():
+                network = networks[endpoint.network_id]
+                if network.bridge and self._lives(endpoint.container_id):
+                    drivers.ensure(network)
+                    self._reattach(Place(network, endpoint))
+            self._apply_rules(self._used())
+            self._rename()
+            self.naming.repair()
+
+    def _reattach(self, place: Place) -> None:
+        """The container's interface, when it lost its bridge or is gone."""
+        pid = self._store.containers.get(place.endpoint.container_id).state.pid
+        if not pid or bridge.reconnect(place.endpoint, place.network):
+            return
+        out, out6 = endpoints.ways_out(self._places_of(place.endpoint.container_id))
+        self._attach(place, pid, default_route=place == out, default_route6=place == out6)
+
+    def heal(self) -> None:
+        """Start the resolver of names anew when it died."""
+        if not self.naming.answers():
+            with self._networks.locked():
+                self.naming.repair()
+
     def _take_down_unused(self) -> None:
+        self._rename()
         used = self._used()
         for network in self._store.networks.list():
             if network.id not in used:
@@ -334,6 +404,10 @@ class Wiring:
         )
         self._store.networks.replace(chosen)
         return chosen
+
+
+def _has_names(places: Sequence[Place]) -> bool:
+    return any(endpoints.is_user_defined(place.network.name) for place in places)
 
 
 def _has_pool(network: Network) -> bool:

@@ -7,8 +7,9 @@ not.
 import errno
 from collections.abc import Iterator
 
+from ..errors import OnggiError
 from ..typed import NamedTuple
-from . import nlmsg
+from . import nlmsg, tools
 from .rtnetlink import NETFILTER, Netlink
 
 _SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -27,6 +28,16 @@ class Chain(NamedTuple):
     family: str
     table: str
     name: str
+
+
+def is_usable() -> bool:
+    """Whether this kernel has nftables, and this host the program that speaks it."""
+    try:
+        tools.find("nft")
+        table_note("onggi")
+    except (OnggiError, OSError):
+        return False
+    return True
 
 
 def table_note(name: str) -> bytes | None:

@@ -196,6 +196,23 @@ def create_veth(
     return nlmsg.Request(_NEWLINK, body, f"create interface {name}", flags)
 
 
+def create_cable(name: str, peer: str, *, mtu: int) -> nlmsg.Request:
+    """A veth pair that leads from here to here; down. Deleting one end deletes both."""
+    other = nlmsg.link_body() + nlmsg.attribute(_IFNAME, peer) + nlmsg.attribute(_MTU, mtu)
+    body = (
+        nlmsg.link_body()
+        + nlmsg.attribute(_IFNAME, name)
+        + nlmsg.attribute(_MTU, mtu)
+        + nlmsg.nest(
+            _LINKINFO,
+            nlmsg.attribute(_KIND, "veth"),
+            nlmsg.nest(_DATA, nlmsg.nest(_VETH_PEER, other)),
+        )
+    )
+    flags = nlmsg.CREATE | nlmsg.EXCLUSIVE
+    return nlmsg.Request(_NEWLINK, body, f"create interface {name}", flags)
+
+
 def bridge_port(name: str, *, isolated: bool = False) -> nlmsg.Request:
     """Let the bridge send a frame back out of the port it came from (br_netfilter needs it). An
     isolated port reaches the host, and no other isolated port."""
@@ -207,6 +224,12 @@ def bridge_port(name: str, *, isolated: bool = False) -> nlmsg.Request:
     )
     body = nlmsg.link_body() + nlmsg.attribute(_IFNAME, name) + port
     return nlmsg.Request(_NEWLINK, body, f"set up bridge port {name}")
+
+
+def set_master(index: int, bridge: int) -> nlmsg.Request:
+    """Make the interface a port of the bridge."""
+    body = nlmsg.link_body(index) + nlmsg.attribute(_MASTER, bridge)
+    return nlmsg.Request(_NEWLINK, body, f"put interface {index} on its bridge")
 
 
 def set_up(index: int) -> nlmsg.Request:

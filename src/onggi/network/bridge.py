@@ -181,6 +181,24 @@ def _create_pair(
         host.apply(pair, port)
 
 
+def reconnect(endpoint: Endpoint, network: Network) -> bool:
+    """Put the endpoint's interface back on its bridge when it lost it; false when it is gone."""
+    with rtnetlink.Netlink() as host:
+        link = rtnetlink.find_link(host, name=endpoint.host_interface)
+        bridge = _find_bridge(host, network)
+        if link is None or bridge is None:
+            return False
+        if link.master != bridge.number:
+            isolated = not options.bridge_options(network.options).icc
+            host.apply(
+                rtnetlink.set_master(link.number, bridge.number),
+                rtnetlink.bridge_port(
+                    endpoint.host_interface, isolated=isolated and not _bridged_is_filtered()
+                ),
+            )
+    return True
+
+
 def _bridged_is_filtered() -> bool:
     """Whether our rules see what goes from port to port of a bridge (br_netfilter). Then they keep
     containers apart; isolated ports would also stop what goes to a published port, which

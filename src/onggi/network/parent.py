@@ -8,7 +8,6 @@ from ..errors import InvalidInput
 from ..linux import rtnetlink
 from ..spec.network import Endpoint, Network
 from . import netns
-from .ipam import mac_for
 from .options import ParentOptions, parent_options
 
 _LOOSE_MTU = 1500
@@ -21,14 +20,16 @@ def ensure(network: Network) -> None:
         name = _parent_name(network, found)
         if rtnetlink.find_link(socket, name=name):
             return
-        if not found.parent:
-            mac = mac_for(network.gateway or network.gateway6)
-            socket.apply(rtnetlink.create_bridge(name, mac=mac, mtu=found.mtu or _LOOSE_MTU))
-        else:
+        names = [name]
+        if found.parent:
             _make_vlan(socket, name)
-        made = rtnetlink.find_link(socket, name=name)
-        if made:
-            socket.apply(rtnetlink.set_up(made.number))
+        else:  # a cable with both ends here: children have a carrier, and nowhere to go
+            names.append(f"dp-{network.id[:12]}")
+            socket.apply(rtnetlink.create_cable(*names, mtu=found.mtu or _LOOSE_MTU))
+        made = [rtnetlink.find_link(socket, name=name) for name in names]
+        socket.apply(*(rtnetlink.set_up(link.number) for link in made if link))
+        for name in names:
+            socket.settle(name)
 
 
 def _make_vlan(socket: rtnetlink.Netlink, name: str) -> None:

@@ -105,3 +105,5 @@ class Endpoint(NamedTuple):
     links: tuple[str, ...] = ()
     gateway_priority: int = 0
     driver_options: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    names: tuple[str, ...] = ()  # by which others on the network find it, its own first
+    servers: tuple[str, ...] = ()  # of names that are nobody's here; (): the host's

@@ -113,6 +113,13 @@ class Networks:
 
         return self._db.write(work)
 
+    def replace_endpoint(self, endpoint: Endpoint) -> None:
+        """Store what changed of it, but for its addresses and ports. Nothing when it is gone."""
+        self._db.execute(
+            "UPDATE endpoint SET body = ? WHERE network_id = ? AND container_id = ?",
+            (dump(endpoint), endpoint.network_id, endpoint.container_id),
+        )
+
     def publish(
         self, container_id: ContainerId, network_id: str, ports: tuple[PortBinding, ...]
     ) -> None:

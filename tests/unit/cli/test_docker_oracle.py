@@ -170,6 +170,7 @@ OWN_COMMANDS = {
     "buildx build",
     "buildx du",
     "buildx prune",
+    "network repair",
     "serve",
     "doctor",
     "unshare",

@@ -90,6 +90,11 @@ def rm(session: Session, values: Values, arguments: list[str]) -> int:
     return each(session, arguments, one)
 
 
+def repair(session: Session, values: Values, arguments: list[str]) -> int:
+    session.engine.networks.repair()
+    return 0
+
+
 def ls(session: Session, values: Values, arguments: list[str]) -> int:
     found = session.engine.networks.list(filters_of(values.many("filter")))
     trunc = not values.on("no-trunc")
@@ -190,6 +195,11 @@ LS = Command(
         + FORMAT_HELP
     ),
     aliases=("network ls", "network list"),
+)
+REPAIR = Command(
+    usage="",
+    summary="Put back what was flushed or deleted of bridges, firewall rules and name resolution",
+    run=repair,
 )
 RM = Command(
     usage="NETWORK [NETWORK...]",

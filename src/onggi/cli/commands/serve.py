@@ -4,7 +4,7 @@ has threads and heavy libraries that no other command should load."""
 import json
 import os
 
-from ...engine import autostart, spawner
+from ...engine import autostart, programs
 from ...linux import tools
 from ...spec.codec import encode
 from ..command import Command
@@ -39,7 +39,7 @@ def serve(session: Session, values: Values, arguments: list[str]) -> int:
         "quiet": values.on("quiet"),
         "settings": encode(session.engine_settings),
     }
-    argv = [*spawner.command("onggi-server"), json.dumps(options)]
+    argv = [*programs.command("onggi-server"), json.dumps(options)]
     session.out.flush()
     return tools.replace(argv, session.environ)
 
