@@ -3,7 +3,7 @@
 import json
 import os
 
-from ...engine import spawner
+from ...engine import programs
 from ...linux import tools
 from ..command import Command
 from ..flags import Values, flag_table
@@ -29,7 +29,7 @@ def serve(session: Session, values: Values, arguments: list[str]) -> int:
         "hosts": ["localhost", "127.0.0.1", "::1", host, os.uname().nodename] if local else [],
         "quiet": values.on("quiet"),
     }
-    argv = [*spawner.command("onggi-registry"), json.dumps(options)]
+    argv = [*programs.command("onggi-registry"), json.dumps(options)]
     session.out.flush()
     return tools.replace(argv, session.environ)
 
