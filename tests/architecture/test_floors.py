@@ -15,6 +15,7 @@ FLOORS = [  # a package imports only lower floors and itself, never a sibling
     {"dockerfile", "httpd", "monitor", "network", "registry", "runtime", "store"},
     {"engine"},
     {"build"},
+    {"remote"},
     {"api", "cli", "cri", "distribution", "library"},
 ]
 LEVEL = {name: floor for floor, names in enumerate(FLOORS) for name in names}

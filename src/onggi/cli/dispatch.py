@@ -8,25 +8,33 @@ import os
 
 from .. import __version__, boot, trace
 from ..errors import OnggiError
-from ..typed import Any
+from ..typed import TYPE_CHECKING, Any
 from . import tree
 from .command import Command, NotSupportedYet, UsageError, read
 from .flags import Flag, FlagError, FlagNotSupported, HelpWanted, Values, flag_table, parse
 from .session import CommandError, Session, WriteError, WrongFlags, message_of, os_error_text
 
+if TYPE_CHECKING:
+    from ..remote.address import Address
+
 GLOBAL_FLAGS = """
+  -c, --context string     Name of the context to use to connect to an engine elsewhere (overrides
+                           ONGGI_HOST and the context set with "onggi context use")
   -D, --debug              Enable debug mode
+  -H, --host list          An engine elsewhere: unix://PATH, tcp://HOST:PORT, ssh://USER@HOST
   -l, --log-level string   Set the logging level ("debug", "info", "warn", "error", "fatal")
         (default "info")
       --root string        Directory of images and containers (default "/var/lib/onggi")
       --run-root string    Directory of the state of what runs (default "/run/onggi")
+      --tls                Use TLS; implied by --tlsverify
+      --tlscacert string   Trust certs signed only by this CA (default "~/.docker/ca.pem")
+      --tlscert string     Path to TLS certificate file (default "~/.docker/cert.pem")
+      --tlskey string      Path to TLS key file (default "~/.docker/key.pem")
+      --tlsverify          Use TLS and verify the remote
       --trace              Print where the time went
   -v, --version            Print version information and quit
 """
-GLOBAL_NOT_YET = (
-    "config:string c/context:string H/host:list tls tlscacert:string tlscert:string tlskey:string "
-    "tlsverify"
-)
+GLOBAL_NOT_YET = "config:string"
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "panic", "trace")
 
 
@@ -138,6 +146,10 @@ def apply_global(session: Session, values: Values) -> None:
     session.debug = values.on("debug")
     if values.on("trace"):
         trace.start(boot.BEGAN_NS, boot.USED_NS)
+    if any(values.given(name) for name in ("host", "context")):
+        from . import elsewhere
+
+        elsewhere.choose(session, values)
     session.root = values.text("root") if values.given("root") else session.root
     session.run = values.text("run-root") if values.given("run-root") else session.run
 
@@ -166,7 +178,14 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         return show_help(session, path.split())
     except UsageError as error:
         return wrong_usage(session, command, path, error, words)
-    if os.geteuid() != 0 and not command.outside:
+    here = path.partition(" ")[0] in tree.HERE
+    if session.elsewhere is None and not here:
+        session.elsewhere = default_engine(session)
+    if session.elsewhere is not None and not here:
+        from . import elsewhere
+
+        elsewhere.check(path)
+    elif os.geteuid() != 0 and not command.outside:
         from .prelude import become_root
 
         become_root(session)
@@ -184,6 +203,16 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
             raise
         show_traceback(session)
         return fail(session, f"onggi: {os_error_text(error)}", command.failure_code)
+
+
+def default_engine(session: Session) -> "Address | None":
+    """What the environment or `context use` says; None, and nothing loaded, when neither does."""
+    named = session.environ.get("ONGGI_HOST") or session.environ.get("ONGGI_CONTEXT")
+    if not named and not os.path.exists(session.chosen_context):
+        return None
+    from . import elsewhere
+
+    return elsewhere.default(session)
 
 
 def wrong_usage(

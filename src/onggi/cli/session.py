@@ -14,6 +14,7 @@ from ..typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..engine.engine import Engine
     from ..engine.settings import Settings
+    from ..remote.address import Address
     from .hints import Language
 
 
@@ -102,6 +103,7 @@ class Session:
         self.root = environ.get("ONGGI_ROOT") or root
         self.run = environ.get("ONGGI_RUN") or run
         self.trouble = ""  # what kept us from a better tier
+        self.elsewhere: Address | None = None  # -H: not the engine of this machine
         self.debug = False
         self.out = Output(1)
         self.err = Output(2)
@@ -110,6 +112,10 @@ class Session:
 
     @property
     def engine(self) -> "Engine":
+        if self._engine is None and self.elsewhere is not None:
+            from . import elsewhere
+
+            self._engine = elsewhere.engine(self, self.elsewhere)
         if self._engine is None:
             from ..engine.engine import Engine
 
@@ -134,6 +140,10 @@ class Session:
     def docker_config(self) -> str:
         folder = self.environ.get("DOCKER_CONFIG") or f"{self.home}/.docker"
         return f"{folder}/config.json"
+
+    @property
+    def chosen_context(self) -> str:
+        return f"{self.home}/.config/onggi/context"
 
     @property
     def language(self) -> "Language":

@@ -68,6 +68,7 @@ GROUPS = {
     "builder": "Manage builds",
     "buildx": "Manage builds, in docker buildx's words",
     "container": "Manage containers",
+    "context": "Manage contexts",
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
@@ -88,6 +89,16 @@ _IN_GROUPS = {
     "container inspect": "inspect:CONTAINER_INSPECT",
     "container ls": "ps:PS",
     "container prune": "prune:CONTAINER_PRUNE",
+    "system dial-stdio": "dial:DIAL_STDIO",
+    "context create": "context:CREATE",
+    "context export": "context:EXPORT",
+    "context import": "context:IMPORT",
+    "context inspect": "context:INSPECT",
+    "context ls": "context:LS",
+    "context rm": "context:RM",
+    "context show": "context:SHOW",
+    "context update": "context:UPDATE",
+    "context use": "context:USE",
     "image build": "build:BUILD",
     "image history": "images:HISTORY",
     "image import": "transfer:IMPORT",
@@ -151,21 +162,25 @@ COMMANDS.update(
     ).split()
 )
 
+# Commands about this machine, wherever the engine is.
+HERE = ("context", "doctor", "login", "logout", "registry", "serve", "system", "unshare")
+
 # Other spellings of the last word of a path.
 ALIASES = {
     "container list": "container ls", "container ps": "container ls",
     "container remove": "container rm", "image list": "image ls", "image remove": "image rm",
     "network list": "network ls", "network remove": "network rm", "volume list": "volume ls",
-    "volume remove": "volume rm", "pod ls": "pod ps", "pod list": "pod ps", "pod remove": "pod rm",
+    "volume remove": "volume rm", "context list": "context ls", "context remove": "context rm",
+    "pod ls": "pod ps", "pod list": "pod ps", "pod remove": "pod rm",
 }  # fmt: skip
 
 # Docker 28 has these; a group stands for all its commands.
 NOT_YET = frozenset((
-    "compose", "checkpoint", "context",
+    "compose", "checkpoint",
     "buildx bake", "buildx create", "buildx dap", "buildx history", "buildx imagetools",
     "buildx inspect", "buildx ls", "buildx policy", "buildx rm", "buildx stop", "buildx use",
     "buildx version",
-    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm", "system dial-stdio",
+    "plugin", "trust", "config", "node", "secret", "service", "stack", "swarm",
     "volume update",
 ))  # fmt: skip
 

@@ -57,7 +57,7 @@ def container(
         "ProcessLabel": labels.selinux,
         "AppArmorProfile": labels.apparmor,
         "ExecIDs": None,
-        "HostConfig": {**_host_config(c.config.options.host), "Links": _links(c)},
+        "HostConfig": {**host_config(c.config.options.host), "Links": _links(c)},
         "GraphDriver": {"Data": {"UpperDir": paths.upper(c.id)}, "Name": "overlay2"},
         "Mounts": mountview.listed(c.config),
         "Config": _config(c),
@@ -164,7 +164,7 @@ def _links(c: Container) -> list[str] | None:
     return [f"/{other}:/{c.name}/{alias}" for other, _, alias in pairs] or None
 
 
-def _host_config(host: HostOptions) -> dict[str, Any]:
+def host_config(host: HostOptions) -> dict[str, Any]:
     """Docker leaves three of its fields out when they hold nothing."""
     config = _host_fields(host)
     for name in ("Init", "Mounts", "Sysctls", "Tmpfs"):

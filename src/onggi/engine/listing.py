@@ -90,7 +90,10 @@ def status_text(container: Container, now: float) -> str:
 
 
 def running_s(state: ContainerState) -> float:
-    """By the clock that nobody sets: the process's own start."""
+    """By the clock that nobody sets: the process's own start; of a process on another machine we
+    only know what the wall clock there said."""
+    if not state.pid_start:
+        return time.time() - state.started_ns / 1e9
     ticks = os.sysconf("SC_CLK_TCK")
     return time.clock_gettime(time.CLOCK_BOOTTIME) - state.pid_start / ticks
 

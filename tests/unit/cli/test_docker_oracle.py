@@ -60,7 +60,7 @@ def ours(text: str) -> str:
     """Docker's words as we say them, without its typing errors."""
     text = re.sub(r"^DEPRECATED: The legacy builder.*?\n\n", "", text, flags=re.DOTALL)
     text = text.replace("SRun '", "Run '")
-    return re.sub(r"(?<!docs\.)docker(?!\.io)", "onggi", text)
+    return re.sub(r"(?<!docs\.)(?<!--)docker(?!\.io)", "onggi", text)
 
 
 SAME = [
@@ -159,7 +159,8 @@ def docker_help(path: str) -> str:
     return done.stdout
 
 
-OWN_TEXTS = {"version", "login", "logout", "system df"}  # they speak of docker or of its daemon
+# They speak of docker, of its daemon, or show the type of a flag of Go.
+OWN_TEXTS = {"version", "login", "logout", "system df", "context create", "context update"}
 OWN_GROUPS = {"buildx", "pod", "registry"}
 OWN_COMMANDS = {
     "system start",

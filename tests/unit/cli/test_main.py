@@ -83,7 +83,7 @@ def test_known_but_not_there_yet(ask: Ask) -> None:
         "onggi: command 'swarm' is not supported: "
         "onggi runs containers on one host and has no swarm\n",
     )
-    assert ask("-H", "tcp://x", "ps") == (125, "", "onggi: flag --host is not supported yet\n")
+    assert ask("--config", "x", "ps") == (125, "", "onggi: flag --config is not supported yet\n")
     assert ask("run", "--use-api-socket", "x") == (
         125,
         "",

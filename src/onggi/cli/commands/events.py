@@ -1,7 +1,7 @@
 """`events`: what happened and what happens, docker's lines, a template or JSON."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...typed import Any
 from ...units import format_rfc3339_local, parse_time
@@ -18,19 +18,31 @@ class FormatError(CommandError):
 
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
-    from ...engine import eventlog
-
     show = printer(values.text("format"))
-    events = eventlog.read(
-        session.engine.events,
-        since_ns=moment(values, "since"),
-        until_ns=moment(values, "until"),
-        filters=filters_of(values.many("filter")),
-        waiting=session.out.flush,
-    )
-    for event in events:
+    for event in happened(session, values):
         session.out.show(show(event) + "\n")
     return 0
+
+
+def happened(session: Session, values: Values) -> Iterator[dict[str, Any]]:
+    """What there is is shown before we wait for more."""
+    since_ns, until_ns = moment(values, "since"), moment(values, "until")
+    filters = filters_of(values.many("filter"))
+    if session.elsewhere is not None:
+        remote: Any = session.engine.events
+        for event in remote.read(since_ns=since_ns, until_ns=until_ns, filters=filters):
+            yield event
+            session.out.flush()
+        return
+    from ...engine import eventlog
+
+    yield from eventlog.read(
+        session.engine.events,
+        since_ns=since_ns,
+        until_ns=until_ns,
+        filters=filters,
+        waiting=session.out.flush,
+    )
 
 
 def moment(values: Values, name: str) -> int:

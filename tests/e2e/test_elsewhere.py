@@ -1,0 +1,274 @@
+"""The command line as the client of an engine elsewhere: `-H`, contexts. The engine is `onggi
+serve` over another socket, TLS or ssh; what a command prints must not tell them apart."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api_server import ApiServer, api_server
+
+from .conftest import COMMAND, Onggi
+from .test_api_http import certificates
+from .test_demo import free_port
+from .test_transfer import Host, host
+
+pytestmark = pytest.mark.root
+_ = host  # a fixture
+
+
+class Elsewhere(Onggi):
+    """The same command, told where the engine is; it has no store of its own to fall back to."""
+
+    def __init__(self, home: Path, *flags: str) -> None:
+        super().__init__(home)
+        self.flags = flags
+        self.environment["ONGGI_ROOT"] = "/nonexistent/root"
+        self.environment["ONGGI_RUN"] = "/nonexistent/run"
+
+    def __call__(self, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+        return super().__call__(*self.flags, *arguments, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def away(api: ApiServer, tmp_path: Path) -> Elsewhere:
+    return Elsewhere(tmp_path, "-H", api.url)
+
+
+def test_run(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    done = away("run", "--rm", busybox, "sh", "-c", "echo out; echo err >&2; exit 3", code=3)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    text = "line\n" * 100_000
+    assert away("run", "-i", "--rm", busybox, "cat", stdin=text).stdout == text
+    assert "executable file not found" in away("run", "--rm", busybox, "nope", code=127).stderr
+    assert "is a directory" in away("run", "--rm", busybox, "/etc", code=126).stderr
+    away("run", "--rm", "localhost/none", "true", code=125)
+    assert onggi.out("ps", "-aq") == ""
+
+
+def test_a_terminal(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    with away.terminal(*away.flags, "run", "-it", "--rm", busybox, "sh", rows=31, columns=97) as it:
+        it.expect("# ")
+        it.send("stty size; tty\n")
+        it.expect("31 97")
+        it.send("exit 7\n")
+        assert it.wait(60) == 7
+
+
+SAME = [
+    ("ps", "-a"), ("ps", "-a", "--format", "{{.Names}} {{.Image}} {{.Ports}} {{.State}}"),
+    ("port", "web"), ("top", "web"), ("diff", "web"), ("logs", "web"), ("images",),
+    ("inspect", "-f", "{{.Name}} {{.HostConfig.NetworkMode}} {{.Config.Env}}", "web"),
+    ("history", "busybox"), ("image", "inspect", "-f", "{{.Id}}", "busybox"),
+    ("network", "ls"), ("volume", "ls"), ("volume", "inspect", "away"), ("exec", "web", "ls", "/"),
+    ("logs", "-t", "web"), ("ps", "-aq", "--filter", "label=kind=web"), ("inspect", "nobody"),
+    ("network", "inspect", "nobody"), ("rm", "nobody"),
+    ("start", "nobody"),
+]  # fmt: skip
+
+
+def test_it_says_the_same(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    script = "echo started; exec httpd -f -p 80"
+    away("run", "-d", "--name", "web", "-p", "127.0.0.1::80", "-v", "away:/data", "-e", "A=b",
+         "--label", "kind=web", busybox, "sh", "-c", script)  # fmt: skip
+    try:
+        onggi.until("started", "logs", "web")
+        for command in SAME:
+            here, there = onggi(*command, code=None), away(*command, code=None)
+            assert seen(there) == seen(here), command
+        assert "executable file not found" in away("exec", "web", "nope", code=127).stdout
+    finally:
+        onggi("rm", "-fv", "web")
+        onggi("volume", "rm", "-f", "away")
+
+
+def seen(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    """Without ages and CPU times, which go on."""
+    still = re.sub(r"\d+ (second|minute)s?( ago)?|Less than a second( ago)?|About a minute( ago)?",
+                   "AGE", done.stdout)  # fmt: skip
+    return done.returncode, re.sub(r" +", " ", still), done.stderr
+
+
+def test_lives(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    away(
+        "create", "--name", "box", "-m", "64m", "--restart", "on-failure:3", busybox, "sleep", "60"
+    )
+    assert onggi.out("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}",
+                     "box") == "67108864 on-failure"  # fmt: skip
+    for command, status in (("start", "running"), ("pause", "paused"), ("unpause", "running"),
+                            ("restart", "running"), ("kill", "exited")):  # fmt: skip
+        limit = ("-t", "0") if command == "restart" else ()
+        assert away.out(command, *limit, "box") == "box"
+        onggi.until(status, "inspect", "-f", "{{.State.Status}}", "box")
+    assert away.out("wait", "box") == "137"
+    away("rename", "box", "crate")
+    away("update", "-m", "32m", "--memory-swap", "64m", "crate")
+    assert onggi.out("inspect", "-f", "{{.HostConfig.Memory}}", "crate") == str(32 << 20)
+    image = away.out("commit", "crate", "away:1")
+    assert image == onggi.out("image", "inspect", "-f", "{{.Id}}", "away:1")
+    assert away.out("rm", "crate") == "crate"
+    away("tag", "away:1", "away:2")
+    assert "Untagged: away:2" in away.out("rmi", "away:1", "away:2")
+
+
+def test_archives(away: Elsewhere, onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    away("tag", busybox, "away:saved")
+    away("save", "-o", str(tmp_path / "image.tar"), "away:saved")
+    away("rmi", "away:saved")
+    assert away.out("load", "-qi", str(tmp_path / "image.tar")) == "Loaded image: away:saved"
+    onggi("rmi", "away:saved")
+    onggi("create", "--name", "box", busybox)
+    away("export", "-o", str(tmp_path / "files.tar"), "box")
+    listed = subprocess.run(["tar", "tf", tmp_path / "files.tar"], capture_output=True, text=True)
+    assert "bin/busybox" in listed.stdout
+
+
+def test_networks_and_volumes(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    network = away.out("network", "create", "--subnet", "10.231.7.0/24", "--label", "a=b", "away")
+    try:
+        assert network == onggi.out("network", "inspect", "-f", "{{.Id}}", "away")
+        away("run", "-d", "--name", "box", "--network", "away", "--ip", "10.231.7.9", busybox,
+             "sleep", "60")  # fmt: skip
+        address = "{{.NetworkSettings.Networks.away.IPAddress}}"
+        assert onggi.out("inspect", "-f", address, "box") == "10.231.7.9"
+        away("network", "connect", "--alias", "second", "bridge", "box", code=1)  # docker's rule
+        away("network", "disconnect", "away", "box")
+    finally:
+        onggi("rm", "-f", "box", code=None)
+        away("network", "rm", "away")
+    assert away.out("volume", "create", "away") == "away"
+    assert "away" in away.out("volume", "prune", "-af")
+    onggi("create", "--name", "old", busybox)
+    assert "Deleted Containers:" in away.out("container", "prune", "-f")
+
+
+def test_events(away: Elsewhere, busybox: str) -> None:
+    away("run", "--rm", "--name", "told", busybox, "true")
+    found = away.out("events", "--since", "2m", "--until", "0s", "--filter", "container=told",
+                     "--format", "{{.Action}}")  # fmt: skip
+    told = [action for action in found.split() if action != "attach"]
+    assert told == ["create", "start", "die", "destroy"]
+
+
+def test_what_only_this_machine_can(away: Elsewhere) -> None:
+    done = away("build", ".", code=1)
+    assert done.stderr.startswith("'onggi build' cannot be done with an engine elsewhere yet\n")
+    assert "run --security" not in done.stderr
+    done = away("run", "--security", "strict", "busybox", code=125)
+    assert "--security is for the engine of this machine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-H", "unix:///nonexistent.sock"], "Cannot connect to the engine at unix:///nonexist"),
+        (["-H", "tcp://127.0.0.1:1"], "connection refused"),
+        (["-H", "nonsense://x"], "unable to parse docker host `nonsense://x`"),
+        (["-H", "tcp://host:port"], "invalid port in `tcp://host:port`"),
+        (["-H", "ssh://-oProxyCommand=x"], "unable to parse docker host"),
+        (["-c", "nobody"], 'context "nobody": context not found'),
+        (["-H", "unix:///a", "-c", "b"], "cannot specify both --host and --context"),
+    ],
+)
+def test_no_engine(tmp_path: Path, flags: list[str], words: str) -> None:
+    done = Elsewhere(tmp_path, *flags)("ps", code=1)
+    assert words in done.stderr
+    assert done.stderr.count("\n") <= 2
+
+
+def test_tls(shared_onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    certificates(tmp_path)
+    port = free_port()
+    server = ["-H", f"tcp://127.0.0.1:{port}", "--tlsverify"]
+    for flag, name in (("cacert", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")):
+        server += [f"--tls{flag}", str(tmp_path / name)]
+    client = [f"--tlscacert={tmp_path}/ca.pem", f"--tlscert={tmp_path}/client.pem",
+              f"--tlskey={tmp_path}/client.key"]  # fmt: skip
+    with api_server(COMMAND, shared_onggi.environment, tmp_path, *server):
+        address = f"tcp://localhost:{port}"
+        away = Elsewhere(tmp_path, "--tlsverify", *client, "-H", address)
+        assert away("run", "-i", "--rm", busybox, "cat", stdin="secret\n").stdout == "secret\n"
+        stranger = Elsewhere(tmp_path, "--tlsverify", client[0], "-H", address)
+        assert "Cannot connect" in stranger("ps", code=1).stderr
+        plain = Elsewhere(tmp_path)
+        endpoint = f"host={address},ca={tmp_path}/ca.pem,cert={tmp_path}/client.pem"
+        plain("context", "create", "prod", "--docker", f"{endpoint},key={tmp_path}/client.key")
+        plain("context", "use", "prod")
+        assert plain.out("run", "--rm", busybox, "echo", "hi") == "hi"
+        plain("context", "use", "default")
+
+
+def test_ssh(host: Host, busybox: str, onggi: Onggi, tmp_path: Path) -> None:
+    onggi("save", "-o", str(tmp_path / "image.tar"), busybox)
+    host.onggi("load", "-qi", str(tmp_path / "image.tar"))
+    directory = tmp_path / "served"
+    directory.mkdir()
+    with api_server(COMMAND, host.onggi.environment, directory,
+                    "-H", f"unix://{host.home}/run/onggi.sock"):  # fmt: skip
+        away = Elsewhere(tmp_path, "-H", host.url().rstrip("/"))
+        away.environment["ONGGI_SSH"] = host.ssh
+        assert away("run", "-i", "--rm", busybox, "cat", stdin="far\n").stdout == "far\n"
+        assert away("run", "--rm", busybox, "sh", "-c", "exit 9", code=9).stdout == ""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[Onggi]:
+    yield Onggi(tmp_path)
+
+
+def test_contexts(mine: Onggi, tmp_path: Path) -> None:
+    done = mine("context", "create", "one", "--description", "First",
+                "--docker", "host=tcp://10.0.0.1:2375")  # fmt: skip
+    assert (done.stdout, done.stderr) == ("one\n", 'Successfully created context "one"\n')
+    assert mine.out("context", "show") == "default"
+    mine("context", "use", "one")
+    listed = mine.out("context", "ls", "--format", "{{.Name}} {{.Current}} {{.DockerEndpoint}}")
+    assert listed.splitlines()[1] == "one true tcp://10.0.0.1:2375"
+    found = json.loads(mine.out("context", "inspect"))[0]
+    assert (found["Name"], found["Metadata"]) == ("one", {"Description": "First"})
+    assert found["Endpoints"]["docker"]["Host"] == "tcp://10.0.0.1:2375"
+    mine("context", "update", "one", "--description", "Other")
+    mine("context", "export", "one", str(tmp_path / "one.tar"))
+    mine("context", "import", "two", str(tmp_path / "one.tar"))
+    assert (
+        json.loads(mine.out("context", "inspect", "two"))[0]["Metadata"]["Description"] == "Other"
+    )
+    assert "is in use, set -f flag" in mine("context", "rm", "one", code=1).stderr
+    assert mine.out("context", "rm", "-f", "one", "two") == "one\ntwo"
+    assert mine.out("context", "ls", "-q") == "default"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["create", "x y", "--docker", "host=unix:///a"], "is invalid, names are validated"),
+        (["create", "ab"], "docker endpoint configuration is required"),
+        (["create", "ab", "--docker", "host=bad://"], "unable to parse docker host"),
+        (["create", "ab", "--docker", "hots=unix:///a"], "unrecognized config keys: hots"),
+        (["use", "ab"], 'context "ab": context not found'),
+        (["rm", "ab"], 'context "ab": context not found'),
+        (["import", "ab", "/dev/null"], "is no regular file"),
+        (["import", "ab", "/etc/hostname"], "tar"),
+    ],
+)
+def test_bad_contexts(mine: Onggi, words: list[str], text: str) -> None:
+    done = mine("context", *words, code=1)
+    assert text in done.stderr
+    assert "daemon" not in done.stderr
+    assert mine.out("context", "ls", "-q") == "default"
+
+
+def test_docker_reads_our_contexts(mine: Onggi, api: ApiServer) -> None:
+    mine("context", "create", "shared", "--docker", f"host={api.url}")
+    environment = {"HOME": mine.environment["HOME"], "DOCKER_HOST": ""}
+    told = api.docker("context", "inspect", "shared", **environment)
+    assert json.loads(told.stdout)[0]["Endpoints"]["docker"]["Host"] == api.url
+    version = api.docker("-c", "shared", "version", "-f", "{{.Server.Version}}", **environment)
+    assert version.stdout.strip()
+    api.docker("context", "create", "theirs", "--docker", f"host={api.url}", **environment)
+    assert os.path.basename(api.url) in mine.out("context", "inspect", "theirs")
+    assert mine("-c", "theirs", "ps", "-q").stdout == ""
