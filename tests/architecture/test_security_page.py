@@ -68,7 +68,8 @@ TAIL = """
   design makes a race impossible (mounts and copies by descriptor) the test is the lesser argument.
   Controls exist for A1 to A5, A7, A9, A10, B1, B4, B8 and B14.
 - With `--cap-add SYS_PTRACE` (and `--privileged`) a container can trace the process that joins it
-  by `onggi exec`, while that still has the host's rights: see docs/security.md.
+  by `onggi exec`, while that still has the host's rights; `landlock=on` keeps all from it but what
+  `exec` started before: see docs/security.md.
 - B1: `--privileged --cgroupns host` on a host with cgroup v1 can write release_agent, as docker's
   `--privileged` can; one line warns of it.
 - B5: docker's NET_RAW is kept by default, and with it ARP spoofing on a bridge.

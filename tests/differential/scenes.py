@@ -763,4 +763,55 @@ SCENES = {
         events --since 2000-01-01 --until 2000-01-02
         events --filter nosuch=1 --until 2000-01-02
     """,
+    "stats, events and prunes": """
+        create --name made busybox true
+        run -d --name live --network none busybox sleep 100
+        stats --no-stream --format '{{.Name}} {{.PIDs}}' live
+        stats --no-stream --format '{{.Name}}' made
+        stats --no-stream -a --format '{{.Name}} {{.PIDs}}'
+        stats --no-stream --format '{{.Name}}' live nosuch
+        stats --no-stream --no-trunc --format '{{.Container}}' live
+        events --since 2000-01-01 --until 2000-01-02 --filter type=container --filter event=die
+        events --since nonsense --until 2000-01-02
+        events --since 2000-01-01 --until nonsense
+        events --filter nonsense
+        system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'
+        system df --format '{{.Nosuch}}'
+        system df extra
+        system df -v --format json nosuch
+        image prune -f --filter label=nosuch
+        image prune -f --filter until=nonsense
+        image prune -a -f --filter until=876000h
+        volume create --label keep=yes kept
+        volume prune -f --filter label=nosuch
+        volume prune -f --filter until=24h
+        container prune -f --filter label=nosuch
+        container prune -f --filter until=10m --filter until=5m
+        container prune -f --filter label!=nosuch
+        builder prune extra
+        image prune extra
+        volume prune extra
+        system prune extra
+        system prune -f --volumes --filter until=24h
+        system prune -f --filter nosuch=1
+        system prune -f --filter label=nosuch
+        volume rm kept
+        rm -f live
+    """,
+    "manifest": """
+        manifest create one
+        manifest create ONE two
+        manifest inspect
+        manifest inspect ONE
+        manifest inspect one two
+        manifest inspect one two three
+        manifest annotate one two
+        manifest annotate one TWO
+        manifest annotate one
+        manifest push one
+        manifest push ONE
+        manifest push
+        manifest rm one two
+        manifest rm
+    """,
 }

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from attackers import RACE_SECONDS, Canary, swapping
+from onggi.linux.landlock import SCOPES_VERSION, version
 from rawtar import member
 
 pytestmark = pytest.mark.root
@@ -90,6 +91,21 @@ def test_control_the_grabber_works_with_the_right_to_trace(
                 break
     assert "GOT exe /proc" in log
     assert "for writing" not in log
+
+
+@pytest.mark.sec("A8")
+def test_landlock_keeps_the_right_to_trace_from_joining_processes(
+    onggi: Onggi, programs: Path, interpreter: str, tmp_path: Path, canary: Canary
+) -> None:
+    if version() < SCOPES_VERSION:
+        pytest.skip("this kernel has no Landlock scopes")
+    flags = ("--cap-add", "SYS_PTRACE", "--security-opt", "landlock=on")
+    with grabbing(onggi, programs, interpreter, tmp_path / "shared", *flags, trace=True):
+        for _ in range(EXECS):
+            onggi("exec", "grabber", "true", code=None)  # the attacker may kill it
+    log = onggi.out("logs", "grabber")
+    assert "GOT" not in log, log[-2000:]
+    assert int(log.split("REFUSED ")[-1].split()[0]) > 0, "the attacker never saw a joining process"
 
 
 @pytest.mark.sec("A1")

@@ -106,10 +106,12 @@ def read_only(host: HostOptions, paths: tuple[str, ...]) -> tuple[str, ...]:
 def scopes(host: HostOptions) -> int:
     """Landlock's, where a namespace is the host's: abstract sockets and signals. With docker they
     reach the host, and some mean that (X11 without a mount, a killer in --pid host), so only strict
-    and `landlock=on` close it."""
+    and `landlock=on` close it. The latter always makes a domain: nothing inside can then trace what
+    is outside, a process on its way in for one."""
     if not uses_landlock(host):
         return 0
-    found = landlock.ABSTRACT_SOCKETS if host.network_mode == "host" else 0
+    asked = options(host).landlock
+    found = landlock.ABSTRACT_SOCKETS if host.network_mode == "host" or asked else 0
     return found | (landlock.SIGNALS if host.pid_mode == "host" else 0)
 
 

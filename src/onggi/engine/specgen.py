@@ -152,7 +152,8 @@ def exec_plan(
     base = process_plan(config, held, seccomp)
     if base.landlock is not None:
         # A domain of its own with scopes could reach nothing of the container's first one.
-        base = base._replace(landlock=base.landlock._replace(scopes=0))
+        unscoped = base.landlock._replace(scopes=0)
+        base = base._replace(landlock=unscoped if unscoped.writable is not None else None)
     merged = merge.environment(config.process.env, env, config.hostname, tty)
     process = base._replace(
         args=args,
