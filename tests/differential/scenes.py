@@ -788,7 +788,6 @@ SCENES = {
         container prune -f --filter label=nosuch
         container prune -f --filter until=10m --filter until=5m
         container prune -f --filter label!=nosuch
-        builder prune extra
         image prune extra
         volume prune extra
         system prune extra

@@ -102,6 +102,8 @@ def _chosen(filters: Mapping[str, Sequence[str]], now_ns: int) -> tuple[int, Cal
     for name in filters:
         if name in _UNSUPPORTED:
             raise Unsupported(f"the filter '{name}' is not supported by onggi")
+        if name in ("label", "label!"):
+            continue  # `system prune` sends its own along; records have no labels
         if name not in ("until", "unused-for", "id"):
             raise InvalidInput(f"invalid filter '{name}'")
     moments = [*filters.get("until", ()), *filters.get("unused-for", ())]

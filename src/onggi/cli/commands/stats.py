@@ -29,17 +29,17 @@ Samples = dict[str, Sample]
 
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
-    wanted = [session.engine.containers.get(name).id for name in arguments]
-    everything = values.on("all")
+    typed = {session.engine.containers.get(name).id: name for name in arguments}
+    wanted, everything = list(typed), values.on("all")
     frames = _frames(session, wanted, everything=everything)
     if values.on("no-stream"):
-        _show(session, values, *next(frames))
+        _show(session, values, typed, *next(frames))
         return 0
     table = session.out.is_terminal() and not values.text("format").startswith(("json", "{{"))
     for containers, before, now in frames:
         if table:
             session.out.write(HOME + CLEAR_BELOW)
-        _show(session, values, containers, before, now)
+        _show(session, values, typed, containers, before, now)
         session.out.flush()
         if wanted and not any(container.state.status in ACTIVE for container in containers):
             return 0
@@ -78,21 +78,32 @@ def _samples(containers: list[Container]) -> Samples:
 
 
 def _show(
-    session: Session, values: Values, containers: list[Container], before: Samples, now: Samples
+    session: Session,
+    values: Values,
+    typed: dict[str, str],
+    containers: list[Container],
+    before: Samples,
+    now: Samples,
 ) -> None:
+    """`typed` are the names that were asked for, by id: docker's {{.Container}}."""
     trunc = not values.on("no-trunc")
-    rows = [row(c, before.get(c.id, Sample()), now[c.id], trunc=trunc) for c in containers]
+    rows = [
+        row(c, before.get(c.id, Sample()), now[c.id], typed.get(c.id, ""), trunc=trunc)
+        for c in containers
+    ]
     print_rows(session, rows, columns=COLUMNS, headers=HEADERS, template=values.text("format"))
 
 
-def row(container: Container, before: Sample, now: Sample, *, trunc: bool) -> dict[str, Any]:
+def row(
+    container: Container, before: Sample, now: Sample, typed: str, *, trunc: bool
+) -> dict[str, Any]:
     """Docker's formatting context."""
     identity = container.id[:12] if trunc else container.id
     memory = (
         f"{format_binary_size(now.memory_bytes)} / {format_binary_size(now.memory_limit_bytes)}"
     )
     return {
-        "Container": identity,
+        "Container": typed or identity,
         "ID": identity,
         "Name": container.name,
         "CPUPerc": f"{measure.cpu_percent(before, now):.2f}%",
