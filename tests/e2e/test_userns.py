@@ -1,6 +1,8 @@
 """`--userns`: ids of its own for a container, and nothing of them on the disk."""
 
 import json
+import os
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -108,3 +110,34 @@ def test_a_source_that_cannot_be_mapped(onggi: Onggi, busybox: str) -> None:
     words = ("run", "--rm", "--userns", "auto", "-v", "/proc/sys:/data", busybox, "true")
     done = onggi(*words, code=125)
     assert "/proc/sys: the file system cannot map user ids" in done.stderr
+
+
+def test_copies_to_and_from_a_running_one_have_its_own_ids(
+    onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("in")
+    (tmp_path / "in" / "link").symlink_to("file")
+    onggi("run", "-d", "--name", "mapped", "--userns", "auto", "-v", "mappedcp:/vol", busybox,
+          "sh", "-c", "echo mine > /mine; chown 7:8 /mine; exec sleep 600")  # fmt: skip
+    try:
+        onggi("cp", f"{tmp_path}/in", "mapped:/vol/in")
+        onggi("cp", f"{tmp_path}/in/file", "mapped:/made")
+        shown = onggi.out("exec", "mapped", "stat", "-c", "%u:%g", "/made", "/vol/in/link")
+        assert shown.split() == ["0:0", "0:0"]
+        onggi("exec", "mapped", "sh", "-c", "echo more >> /vol/in/file")  # it is its own
+        onggi("cp", "-a", "mapped:/mine", str(tmp_path / "out"))
+        status = (tmp_path / "out").stat()
+        assert (status.st_uid, status.st_gid, (tmp_path / "out").read_text()) == (7, 8, "mine\n")
+        onggi("cp", "-a", str(tmp_path / "out"), "mapped:/back")
+        assert onggi.out("exec", "mapped", "stat", "-c", "%u:%g", "/back") == "7:8"
+        os.chown(tmp_path / "out", 70000, 0)
+        done = onggi("cp", "-a", str(tmp_path / "out"), "mapped:/back", code=1)
+        assert "has no number in the container's user namespace" in done.stderr
+        onggi("export", "-o", str(tmp_path / "all.tar"), "mapped")
+        with tarfile.open(tmp_path / "all.tar") as archive:
+            member = archive.getmember("mine")
+            assert (member.uid, member.gid) == (7, 8)
+    finally:
+        onggi.remove_containers()
+        onggi("volume", "rm", "-f", "mappedcp")

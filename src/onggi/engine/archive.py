@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from ..errors import Conflict, Forbidden, InvalidInput, NotFound, Unsupported
+from ..errors import Conflict, Forbidden, InvalidInput, NotFound
 from ..linux import mount, process, safefs
 from ..spec.container import Container
 from ..spec.mount import MountPoint, RootFilesystem
@@ -48,7 +48,7 @@ class Archive:
     def stat(self, reference: str, path: str) -> PathStat:
         """Raises NotFound with docker's words."""
         container = self._find(reference)
-        with self._inside(container, path) as (root, place), _named(container, path):
+        with self._inside(container, path) as (root, place, _), _named(container, path):
             parent, _, last = place.rstrip("/").rpartition("/")
             if last in ("", ".", "..") or place.endswith("/"):
                 fd = safefs.open_in_root(root, place or "/", os.O_PATH)
@@ -72,8 +72,11 @@ class Archive:
         name = path.rstrip("/").rpartition("/")[2]
         if path.endswith("/.") or name in (".", ".."):
             name = ""
-        with self._inside(container, path) as (root, place), _named(container, path):
-            tree.write_tar_of(root, place, write, name=name or "", follow_link=follow_link)
+        with self._inside(container, path) as (root, place, base), _named(container, path):
+            tree.write_tar_of(
+                root, place, write, name=name or "", follow_link=follow_link,
+                id_base=base,
+            )  # fmt: skip
         self._events.container(container, "archive-path")
 
     def copy_in(
@@ -91,7 +94,11 @@ class Archive:
         container = self._find(reference)
         if container.config.options.host.read_only and self._volume(container, path)[0] is None:
             raise Forbidden("container rootfs is marked read-only")
-        with self._inside(container, path) as (root, place), _named(container, path):
+        with (
+            self._inside(container, path) as (root, place, base),
+            _named(container, path),
+            _creating_as(base),
+        ):
             unpack.extract_into(
                 root,
                 place,
@@ -99,34 +106,35 @@ class Archive:
                 owner=owner,
                 keep_types=no_overwrite_dir_non_dir,
                 rename=rename,
+                id_base=base,
             )
         self._events.container(container, "extract-to-dir")
 
     def export(self, reference: str, write: Write) -> None:
         """The whole root filesystem, without volumes, as docker exports it."""
         container = self._find(reference)
-        with self._root(container) as root:
-            tree.write_tar_of(root, "/", write, one_filesystem=True)
+        with self._root(container) as (root, base):
+            tree.write_tar_of(root, "/", write, one_filesystem=True, id_base=base)
         self._events.container(container, "export")
 
     # -- reaching inside
 
     @contextmanager
-    def _inside(self, container: Container, path: str) -> Iterator[tuple[int, str]]:
-        """(root fd, path under it) for a path of the container. A stopped container's volumes are
-        reached by their directories on the host."""
+    def _inside(self, container: Container, path: str) -> Iterator[tuple[int, str, int]]:
+        """(root fd, path under it, id base) for a path of the container. A stopped container's
+        volumes are reached by their directories on the host."""
         if not path.startswith("/"):
             path = f"/{path}"
         point, rest = self._volume(container, path)
         if point is not None and container.state.status not in ACTIVE:
             root = _open_source(point)
             try:
-                yield root, rest
+                yield root, rest, 0
             finally:
                 os.close(root)
             return
-        with self._root(container) as root:
-            yield root, path
+        with self._root(container) as (root, base):
+            yield root, path, base
 
     def _volume(self, container: Container, path: str) -> tuple[MountPoint | None, str]:
         """(the mount, rest of the path) when the path lies in one of a host directory or volume;
@@ -142,20 +150,22 @@ class Archive:
         return found, path[len(found.target) :] or "/"
 
     @contextmanager
-    def _root(self, container: Container) -> Iterator[int]:
-        """A running container's root as it sees it itself; a stopped one's, which cannot start
-        meanwhile: two mounts must not have the same upper directory."""
+    def _root(self, container: Container) -> Iterator[tuple[int, int]]:
+        """A running container's root as it sees it itself, and what its user namespace's root is
+        here (0: it has none); a stopped one's, which cannot start meanwhile: two mounts must not
+        have the same upper directory. Its files have the container's own numbers."""
         with ExitStack() as held:
             if container.state.status not in ACTIVE:
                 held.enter_context(self._paths.locked(container.id))
                 container = self._find(container.id)
+            base = 0
             if container.state.status in ACTIVE:
                 held.close()  # it was started while we waited for the lock
-                root = _root_of(container)
+                root, base = _root_of(container), container.state.id_base
             else:
                 root = self._mounted(container)
             held.callback(os.close, root)
-            yield root
+            yield root, base
 
     def _mounted(self, container: Container) -> int:
         upper = self._paths.upper(container.id)
@@ -166,11 +176,6 @@ class Archive:
 
 def _root_of(container: Container) -> int:
     """The root directory of a running container, as its first process sees it."""
-    if container.state.id_base:
-        raise Unsupported(
-            "cannot copy to or from a running container with a user namespace of its own",
-            hint=f"onggi stop {container.name}",
-        )
     root = process.open_root(container.state.pid, container.state.pid_start)
     if root is None:
         raise Conflict(f"container {container.name} has just ended")
@@ -192,6 +197,18 @@ def _open_source(point: MountPoint) -> int:
         return mountpoints.open_subpath(fd, point.subpath)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def _creating_as(base: int) -> Iterator[None]:
+    """What is made in a user namespace's file system must be its root's from the beginning."""
+    if not base:
+        yield
+        return
+    from ..linux import idmap
+
+    with idmap.acting_as(base, base):
+        yield
 
 
 @contextmanager

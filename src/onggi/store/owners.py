@@ -8,7 +8,11 @@ of it. Links and nodes can have no such attribute: theirs become root's.
 import errno
 import os
 
+from ..errors import InvalidInput
+
 RECORD = "user.containers.override_stat"
+RANGE = 65536  # the numbers of such a namespace
+NOBODY = 65534
 
 
 def give(fd: int, uid: int, gid: int, mode: int) -> None:
@@ -40,6 +44,26 @@ def of(status: os.stat_result, record: bytes) -> tuple[int, int]:
         if uid < 0xFFFFFFFF and gid < 0xFFFFFFFF:
             return uid, gid
     return status.st_uid, status.st_gid
+
+
+def inside(owner: tuple[int, int], id_base: int) -> tuple[int, int]:
+    """What an owner is in a user namespace whose root is `id_base` here (0: none): nobody, where
+    it has no number there."""
+    if not id_base:
+        return owner
+    uid, gid = (number - id_base for number in owner)
+    return (uid if 0 <= uid < RANGE else NOBODY), (gid if 0 <= gid < RANGE else NOBODY)
+
+
+def outside(owner: tuple[int, int], id_base: int) -> tuple[int, int]:
+    """The other way round. Raises InvalidInput for a number that the namespace does not have."""
+    if not id_base:
+        return owner
+    if max(owner) >= RANGE:
+        raise InvalidInput(
+            f"owner {owner[0]}:{owner[1]} has no number in the container's user namespace"
+        )
+    return owner[0] + id_base, owner[1] + id_base
 
 
 def _is_unmapped(error: OSError) -> bool:

@@ -25,11 +25,19 @@ class Packer:
     """Writes trees to one `LayerWriter`. `overlay`: the tree is an upper directory, to be written
     with OCI whiteouts. `devices`: write device nodes, else they are refused. `device`: the st_dev
     of the only file system to look into; what is mounted in it is written as an empty directory
-    or file, as docker exports mount points."""
+    or file, as docker exports mount points. `id_base`: what root is in the user namespace whose
+    tree it is."""
 
     def __init__(
-        self, writer: LayerWriter, *, overlay: bool, devices: bool, device: int | None = None
+        self,
+        writer: LayerWriter,
+        *,
+        overlay: bool,
+        devices: bool,
+        device: int | None = None,
+        id_base: int = 0,
     ) -> None:
+        self._id_base = id_base
         self._writer = writer
         self._overlay = overlay
         self._devices = devices
@@ -60,7 +68,7 @@ class Packer:
         elif stat.S_ISREG(mode):
             self._file(directory_fd, name, path, status)
         elif stat.S_ISLNK(mode):
-            self._writer.symlink(path, link, status.st_uid, status.st_gid, status.st_mtime_ns)
+            self._writer.symlink(path, link, *self._owner(status), status.st_mtime_ns)
         elif not stat.S_ISSOCK(mode):
             self._special(path, status)
 
@@ -84,8 +92,8 @@ class Packer:
         status = os.fstat(fd)
         xattrs, opaque, record = self._xattrs(fd, path)
         self._writer.directory(
-            path, stat.S_IMODE(status.st_mode), *owners.of(status, record), status.st_mtime_ns,
-            xattrs,
+            path, stat.S_IMODE(status.st_mode), *self._owner(status, record),
+            status.st_mtime_ns, xattrs,
         )  # fmt: skip
         if opaque:
             self._writer.opaque(path)
@@ -96,7 +104,7 @@ class Packer:
             first = self._links.setdefault(inode, path)
             if first is not path:
                 self._writer.hardlink(
-                    path, first, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid,
+                    path, first, stat.S_IMODE(status.st_mode), *self._owner(status),
                     status.st_mtime_ns,
                 )  # fmt: skip
                 return
@@ -129,13 +137,13 @@ class Packer:
             raise InvalidInput(f"{printable(path)} is not a regular file (any more)")
         xattrs, _, record = self._xattrs(fd, path)
         self._writer.file(
-            path, status.st_size, stat.S_IMODE(mode), *owners.of(status, record),
+            path, status.st_size, stat.S_IMODE(mode), *self._owner(status, record),
             status.st_mtime_ns, lambda size: os.read(fd, size), xattrs,
         )  # fmt: skip
 
     def _special(self, path: bytes, status: os.stat_result) -> None:
         mode, rdev = status.st_mode, status.st_rdev
-        owner = (stat.S_IMODE(mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+        owner = (stat.S_IMODE(mode), *self._owner(status), status.st_mtime_ns)
         if stat.S_ISFIFO(mode):
             self._writer.fifo(path, *owner)
             return
@@ -148,6 +156,9 @@ class Packer:
                 hint="remove it in the container first",
             )
         self._writer.device(path, stat.S_ISBLK(mode), number, *owner)
+
+    def _owner(self, status: os.stat_result, record: bytes = b"") -> tuple[int, int]:
+        return owners.inside(owners.of(status, record), self._id_base)
 
     def _xattrs(self, fd: int, path: bytes) -> tuple[Xattrs, bool, bytes]:
         """What goes into the archive, whether overlayfs marks the directory opaque, and the record

@@ -43,18 +43,20 @@ def extract_into(
     keep_types: bool = False,
     devices: bool = False,
     rename: Callable[[bytes], bytes] | None = None,
+    id_base: int = 0,
 ) -> None:
     """Unpack the tar in `chunks` below `directory` of the root, which must exist.
 
     Existing directories are merged into; anything else of the same name is replaced.
     `owner`: instead of the archive's. `keep_types`: refuse to put a directory where something
     else is, or the reverse (docker's noOverwriteDirNonDir). `rename`: of members' paths, b"" to
-    leave one out. Links met on the way are followed within the root. Raises CorruptData for what
+    leave one out. `id_base`: what root is in the user namespace whose file system it is. Links met
+    on the way are followed within the root. Raises CorruptData for what
     is wrong with the archive, InvalidInput for what does not fit the root, OSError for the rest.
     """
     base = safefs.open_in_root(root_fd, directory, safefs.O_PATH_DIRECTORY)
     os.close(base)  # raises early; entries resolve it again
-    unpacker = _Unpacker(root_fd, directory, owner, keep_types, rename)
+    unpacker = _Unpacker(root_fd, directory, owner, keep_types, rename, id_base)
     index = TarIndex(devices=devices)
     try:
         for chunk in chunks:
@@ -77,8 +79,10 @@ class _Unpacker:
         owner: tuple[int, int] | None,
         keep_types: bool,
         rename: Callable[[bytes], bytes] | None,
+        id_base: int,
     ) -> None:
         self._root_fd = root_fd
+        self._id_base = id_base
         self._base = os.fsencode(directory).rstrip(b"/")
         self._owner = owner
         self._keep_types = keep_types
@@ -227,15 +231,18 @@ class _Unpacker:
         finally:
             os.close(pinned)
 
+    def _owner_of(self, entry: TarEntry) -> tuple[int, int]:
+        return owners.outside(self._owner or (entry.uid, entry.gid), self._id_base)
+
     def _own_name(self, parent: int, name: bytes, entry: TarEntry) -> None:
-        uid, gid = self._owner or (entry.uid, entry.gid)
+        uid, gid = self._owner_of(entry)
         owners.give_name(name, uid, gid, parent)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
 
     def _describe(self, fd: int, entry: TarEntry) -> None:
         """Owner, then mode (chown clears setuid), then attributes (chown drops capabilities)."""
-        uid, gid = self._owner or (entry.uid, entry.gid)
+        uid, gid = self._owner_of(entry)
         owners.give(fd, uid, gid, entry.mode)
         os.fchmod(fd, entry.mode)
         for name, value in entry.xattrs:
