@@ -55,6 +55,10 @@ def test_archives_of_the_image(onggi: Onggi, busybox: str, tmp_path: Path, kind:
         ("type=local", "dest is required for local output"),
         ("dest=x", "type is required for output"),
         ("type=tar,dest=/nope/x", "No such file"),
+        ("type=image,compression=zstd", "output type image: compression= is not supported"),
+        ("type=local,dest=x,name=y", "output type local: name= is not supported"),
+        ("type=image,push=maybe", "non-bool value"),
+        ("type=registry", "tag is needed when pushing"),
     ],
 )
 def test_outputs_that_cannot_be(
@@ -82,6 +86,21 @@ def test_push_and_metadata(
         == stamp
     )
     assert "tag is needed" in fails(onggi, top, "--push")
+
+
+def test_outputs_that_name_and_push(
+    onggi: Onggi, busybox: str, registry: RegistryServer, tmp_path: Path
+) -> None:
+    top = context(tmp_path / "c", f"FROM {busybox}\nRUN {UNIQUE} > /stamp\n")
+    for number, kind in enumerate(("type=registry", "type=image,push=true")):
+        name = f"{registry.host}/named:{number}"
+        onggi("build", "-o", f"{kind},name={name}", str(top))
+        stamp = run(onggi, "cat", "/stamp", image=name)
+        onggi("rmi", name)
+        onggi("pull", "-q", name)
+        assert run(onggi, "cat", "/stamp", image=name) == stamp
+    onggi("build", "-o", 'type=image,"name=one:1,two:2"', str(top))
+    assert onggi.out("images", "-q", "one:1") == onggi.out("images", "-q", "two:2")
 
 
 def test_only_some_stages_without_cache(onggi: Onggi, busybox: str, tmp_path: Path) -> None:

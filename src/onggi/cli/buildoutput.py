@@ -1,12 +1,12 @@
 """--output of build, docker's grammar; and the files that name what was built."""
 
-import csv
 import json
 import os
 
 from ..build.export import KINDS, STDOUT, Output
 from ..build.options import BuildResult
 from ..dockerfile.spelling import nearest
+from .buildfields import boolean, fields_of
 from .session import refusal
 
 
@@ -21,19 +21,20 @@ def outputs(given: list[str], directory: str, *, load: bool) -> tuple[Output, ..
 def _output(text: str, directory: str) -> Output:
     if "=" not in text:
         return Output("tar", STDOUT) if text == STDOUT else Output("local", _path(text, directory))
-    try:
-        words = next(csv.reader([text], strict=True), [])
-    except csv.Error as error:
-        raise refusal(f"invalid value {text}: {error}") from error
-    fields = dict(word.partition("=")[::2] for word in words)
-    name, destination = fields.get("type", ""), fields.get("dest", "")
+    fields = fields_of(text, "output")
+    name, destination = fields.pop("type", ""), fields.pop("dest", "")
     if not name:
         raise refusal("type is required for output")
+    name = "image" if name == "registry" else name  # with push=true, see `pushes`
     kind = next((kind for kind in KINDS if kind == name), None)
     if kind is None:
         guess = nearest(name, KINDS)
-        hint = f"did you mean type={guess}" if guess else f"one of {', '.join(KINDS)}"
+        hint = f"did you mean type={guess}" if guess else f"one of registry, {', '.join(KINDS)}"
         raise refusal(f"unsupported output type {name}", hint)
+    known = ("name", "push") if kind in ("image", "docker", "oci") else ()
+    for key in fields:
+        if key not in known:
+            raise refusal(f"output type {name}: {key}= is not supported")
     if kind == "local" and not destination:
         raise refusal("dest is required for local output")
     if kind == "local" and destination == STDOUT:
@@ -43,13 +44,20 @@ def _output(text: str, directory: str) -> Output:
     return Output(kind, _path(destination, directory) if destination else "")
 
 
+def names(given: list[str]) -> list[str]:
+    """Tags that an --output says with name=; several stand in quotes."""
+    found = [fields_of(text, "output").get("name", "") for text in given if "=" in text]
+    return [name for text in found for name in text.split(",") if name]
+
+
 def _path(text: str, directory: str) -> str:
     return text if text == STDOUT else os.path.join(directory, text)
 
 
 def pushes(given: list[str]) -> bool:
-    """Whether an --output says push=true."""
-    return any("push=true" in text.split(",") for text in given)
+    """Whether an --output says push=true, as type=registry does."""
+    said = [fields_of(text, "output") for text in given if "=" in text]
+    return any(boolean(fields, "push", default=fields.get("type") == "registry") for fields in said)
 
 
 def write_metadata(path: str, result: BuildResult) -> None:

@@ -169,7 +169,10 @@ def build_options(session: Session, values: Values, context: str) -> BuildOption
         build_contexts=dict(map(named_context, values.many("build-context"))),
         dockerfile=dockerfile,
         dockerfile_text=text,
-        tags=tuple(checked_tag(name) for name in values.many("tag")),
+        tags=tuple(
+            checked_tag(name)
+            for name in (*values.many("tag"), *buildoutput.names(values.many("output")))
+        ),
         build_args=build_arguments(session, values.many("build-arg")),
         no_cache=values.on("no-cache"),
         target=values.text("target"),
