@@ -175,7 +175,9 @@ class Execs:
             seccomp=sandbox.seccomp_program(container.config, held, self._paths),
             ids=tier.current().ids,
         )
-        return sandbox.labelled(plan, container)
+        plan = sandbox.labelled(plan, container)
+        process = sandbox.overseen(plan.process, container, self._paths)
+        return plan._replace(process=process)
 
     def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:
         if container.config.options.host.runtime in specgen.OWN_RUNTIMES:

@@ -195,7 +195,8 @@ class Run:
         )
         program = sandbox.seccomp_program(config, held, paths)
         plan = services.lent.added_to(specgen.init_plan(container, self._root(), around, program))
-        plan = plan._replace(process=plan.process._replace(labels=sandbox.loaded_labels(container)))
+        process_plan = plan.process._replace(labels=sandbox.loaded_labels(container))
+        plan = plan._replace(process=sandbox.overseen(process_plan, container, paths))
         if not services.tier.is_root:
             return userns.limited(plan, services.tier.ids)
         if not userns.is_wanted(config.options.host):

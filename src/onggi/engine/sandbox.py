@@ -3,9 +3,10 @@
 import os
 import stat
 
-from ..errors import InvalidInput
+from .. import jsons
+from ..errors import InvalidInput, Unsupported
 from ..linux import capability, lsm, seccomp
-from ..runtime.plan import Device, JoinPlan, Labels
+from ..runtime.plan import Device, JoinPlan, Labels, Listener, ProcessPlan
 from ..spec.container import Container, ContainerConfig
 from ..typed import TYPE_CHECKING
 from . import security, specgen
@@ -78,6 +79,27 @@ def loaded_labels(container: Container) -> Labels:
 def labelled(plan: JoinPlan, container: Container) -> JoinPlan:
     """A process that joins, with its container's labels."""
     return plan._replace(process=plan.process._replace(labels=labels(container)))
+
+
+def overseen(process: ProcessPlan, container: Container, paths: Paths) -> ProcessPlan:
+    """With the flags of a seccomp profile of the user's, and the agent that it names."""
+    host = container.config.options.host
+    if security.options(host).seccomp in ("default", "unconfined"):
+        return process
+    profile = seccomp_profile(container.config)
+    if profile is None or not (profile.flags or profile.listener_path):
+        return process
+    process = process._replace(seccomp_flags=profile.flags)
+    if not profile.listener_path:
+        return process
+    if host.init:
+        raise Unsupported("a seccomp profile with a listenerPath cannot be used with --init")
+    state = {
+        "ociVersion": "1.2.0", "id": container.id, "status": "creating",
+        "bundle": paths.container(container.id),
+    }  # fmt: skip
+    listener = Listener(profile.listener_path, profile.listener_metadata, jsons.dumps(state))
+    return process._replace(listener=listener)
 
 
 def host_devices(directory: str = "/dev") -> tuple[Device, ...]:

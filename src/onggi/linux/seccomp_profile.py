@@ -80,6 +80,8 @@ class Profile(NamedTuple):
     architectures: tuple[str, ...] = ()
     sub_architectures: tuple[tuple[str, tuple[str, ...]], ...] = ()
     flags: int = 0
+    listener_path: str = ""  # the socket of the agent that answers SCMP_ACT_NOTIFY
+    listener_metadata: str = ""
 
 
 def errno_result(number: int) -> int:
@@ -93,6 +95,10 @@ def action_of(result: int) -> tuple[str, int | None]:
     return name, (result & 0xFFFF if kind in (_ERRNO, _TRACE) else None)
 
 
+def flag_names(flags: int) -> list[str]:
+    return [name for name, bit in _FLAGS.items() if bit and flags & bit]
+
+
 def default_profile() -> Profile:
     """The verdicts of docker's default profile."""
     from . import seccomp_default  # the lists are needed only when a filter is compiled
@@ -101,22 +107,28 @@ def default_profile() -> Profile:
 
 
 def parse_profile(text: str | bytes) -> Profile:
-    """Raises InvalidInput saying where, Unsupported for what needs an agent process."""
+    """A docker or OCI profile. An agent answers its SCMP_ACT_NOTIFY where it names one. Raises
+    InvalidInput saying where, Unsupported."""
     try:
         whole = jsons.loads(text)
     except ValueError as error:
         raise InvalidInput(f"invalid seccomp profile: {error}") from error
     except RecursionError as error:
         raise InvalidInput("invalid seccomp profile: nested too deeply") from error
-    return profile_from(whole)
+    named = isinstance(whole, dict) and bool(whole.get("listenerPath"))
+    return profile_from(whole, listener=named)
 
 
 def profile_from(value: object, *, listener: bool = False) -> Profile:
     """The same from parsed JSON: `linux.seccomp` of an OCI config. With `listener` there is an
     agent that answers SCMP_ACT_NOTIFY."""
     whole = _object(value, "profile")
-    if not listener and (whole.get("listenerPath") or whole.get("listenerMetadata")):
-        raise Unsupported("seccomp profile: listenerPath needs an agent, which is not offered")
+    path = _string(whole.get("listenerPath") or "", "listenerPath")
+    metadata = _string(whole.get("listenerMetadata") or "", "listenerMetadata")
+    if path and not path.startswith("/"):
+        raise InvalidInput("seccomp profile: listenerPath must be absolute")
+    if metadata and not path:
+        raise InvalidInput("seccomp profile: listenerMetadata without a listenerPath")
     flags = 0
     for flag in _strings(whole.get("flags"), "flags"):
         if flag not in _FLAGS:
@@ -133,6 +145,8 @@ def profile_from(value: object, *, listener: bool = False) -> Profile:
         architectures,
         tuple(_arch_entry(entry, f"archMap[{n}]") for n, entry in enumerate(arch_map)),
         flags,
+        path,
+        metadata,
     )
     _check_notify(profile, listener)
     return profile

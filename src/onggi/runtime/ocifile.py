@@ -9,7 +9,7 @@ from ..errors import Unsupported
 from ..linux import capability, rlimit
 from ..linux.cgroup import DeviceRule
 from ..linux.namespace import PROC_NAMES
-from ..linux.seccomp_profile import Profile, Rule, action_of
+from ..linux.seccomp_profile import Profile, Rule, action_of, flag_names
 from ..spec.container import Resources
 from ..typed import Any
 from .plan import DEFAULT_NODES, Capabilities, Device, InitPlan, Namespace, PlanMount, ProcessPlan
@@ -93,6 +93,12 @@ def seccomp_document(
     """`linux.seccomp` with the rules that apply here."""
     action, errno = action_of(profile.default_result)
     found: dict[str, Any] = {"defaultAction": action, "architectures": list(architectures)}
+    if profile.flags:
+        found["flags"] = flag_names(profile.flags)
+    if profile.listener_path:
+        found["listenerPath"] = profile.listener_path
+    if profile.listener_metadata:
+        found["listenerMetadata"] = profile.listener_metadata
     if errno is not None:
         found["defaultErrnoRet"] = errno
     found["syscalls"] = [_seccomp_rule(rule) for rule in rules]

@@ -121,6 +121,9 @@ ONE = {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}
         (with_rule(excludes={"minKernel": "4.8.1"}), "excludes.minKernel: want MAJOR.MINOR"),
         (profile(archMap=[{}]), r"archMap\[0\].architecture: want a string"),
         (profile(architectures=["a"], archMap=[{"architecture": "b"}]), "use either"),
+        (profile(listenerPath="x"), "listenerPath must be absolute"),
+        (profile(listenerPath=["/x"]), "listenerPath: want a string"),
+        (profile(listenerMetadata="x"), "listenerMetadata without a listenerPath"),
     ],
 )
 def test_what_is_odd_is_refused_by_place(text: str, words: str) -> None:
@@ -132,13 +135,18 @@ def test_what_is_odd_is_refused_by_place(text: str, words: str) -> None:
     "text",
     [
         with_rule(action="SCMP_ACT_NOTIFY"),
-        profile(listenerPath="/run/x"),
         profile(flags=["SECCOMP_FILTER_FLAG_NEW_LISTENER"]),
     ],
 )
 def test_what_needs_an_agent_is_not_offered(text: str) -> None:
     with pytest.raises(Unsupported):
         parse_profile(text)
+
+
+def test_an_agent_may_answer() -> None:
+    text = json.loads(with_rule(action="SCMP_ACT_NOTIFY"))
+    found = parse_profile(json.dumps({**text, "listenerPath": "/x", "listenerMetadata": "y"}))
+    assert (found.listener_path, found.listener_metadata) == ("/x", "y")
 
 
 def test_any_json_gives_a_profile_or_an_error() -> None:
