@@ -360,3 +360,28 @@ def test_the_docker_client(api: ApiServer, onggi: Onggi, busybox: str, tmp_path:
     assert "untagged: apitest/cli:2" in api.out("rmi", "apitest/cli", "apitest/cli:2").lower()
     assert "Total reclaimed space" in api.out("image", "prune", "-f")
     assert "No such image: ghost:latest" in api.docker("rmi", "ghost", code=1).stderr
+
+
+@needs_registry
+def test_the_docker_client_and_a_registry(
+    api: ApiServer, onggi: Onggi, busybox: str, guarded: RegistryServer, tmp_path: Path
+) -> None:
+    mine = {"DOCKER_CONFIG": str(tmp_path)}
+    name = f"{guarded.host}/apitest/cli:1"
+    onggi("tag", busybox, name)
+    refused = api.docker("push", name, code=1, **mine)
+    assert "no basic auth credentials" in refused.stderr
+    wrong = api.docker(
+        "login", "-u", "me", "--password-stdin", guarded.host, stdin="wrong", code=1, **mine
+    )
+    assert "unauthorized" in wrong.stderr.lower()
+    done = api.docker("login", "-u", "me", "--password-stdin", guarded.host, stdin="pw", **mine)
+    assert "Login Succeeded" in done.stdout
+    pushed = api.docker("push", name, **mine).stdout
+    assert "1: digest: sha256:" in pushed
+    api.docker("rmi", name)
+    pulled = api.docker("pull", name, **mine).stdout
+    assert f"Status: Downloaded newer image for {name}" in pulled
+    assert "Status: Image is up to date" in api.docker("pull", "-a", name[:-2], **mine).stdout
+    assert api.docker("pull", "-q", name, **mine).stdout.strip() == name
+    api.docker("rmi", name)
