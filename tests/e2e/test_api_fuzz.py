@@ -26,7 +26,7 @@ from .conftest import COMMAND, Onggi
 
 pytestmark = pytest.mark.root
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs/openapi.json").read_text())
-EXAMPLES = 8
+EXAMPLES = 6
 BUDGET_S = 40.0
 ANSWER_S = 20.0
 ENDLESS = {"/containers/{id}/attach", "/containers/{id}/attach/ws", "/containers/{id}/wait"}
