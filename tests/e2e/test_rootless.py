@@ -193,8 +193,9 @@ def test_what_the_kernel_does_not_give_is_said(user: User) -> None:
 def test_namespaces_of_the_host_and_of_others(user: User, kind: str) -> None:
     user("run", "-d", "--name", "other", "--ipc", "shareable", "busybox", "sleep", "600")
     for mode in ("host", "container:other") if kind != "uts" else ("host",):
-        user("run", "--rm", f"--{kind}", mode, "busybox", "true")
-    user("rm", "-f", "other")
+        user("run", "-d", "--name", "shares", f"--{kind}", mode, "busybox", "sleep", "600")
+        assert user.out("exec", "shares", "echo", "here") == "here"
+        user("rm", "-f", "shares")
 
 
 def test_a_killed_holder_is_replaced(user: User) -> None:

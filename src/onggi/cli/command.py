@@ -23,7 +23,6 @@ class Command(NamedTuple):
     aliases: tuple[str, ...] = ()
     failure_code: int = 1  # of what goes wrong after the flags: 125 for run
     description: str = ""  # the long text of --help; "" is the summary
-    outside: bool = False  # runs as the unprivileged user itself, in no namespace
 
 
 class UsageError(Exception):

@@ -7,6 +7,7 @@ No traceback is shown unless --debug.
 import os
 
 from .. import __version__, boot, trace
+from ..engine import tier
 from ..errors import OnggiError
 from ..typed import TYPE_CHECKING, Any
 from . import tree
@@ -185,7 +186,7 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         from . import elsewhere
 
         elsewhere.check(path)
-    elif os.geteuid() != 0 and not command.outside:
+    elif tier.is_limited():
         from .prelude import become_root
 
         become_root(session)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..dockerfile import changes as dockerfile_changes
-from ..linux import mount
+from ..linux import copied, mount
 from ..spec.container import Container
 from ..spec.digest import Digest
 from ..spec.image import History, ImageConfig, config_document, parse_config
@@ -52,6 +52,9 @@ def layers_of(container: Container) -> tuple[Digest, ...]:
 def diff(store: Store, paths: Paths, container: Container) -> list[tuple[str, str]]:
     upper = _open_upper(paths, container)
     try:
+        pristine = copied.pristine(paths.upper(container.id))
+        if pristine is not None:
+            return [(kind, path) for kind, path in layer_diff.changes_of_copy(upper, pristine)]
         with rootfs_below(store, paths, layers_of(container)) as lower:
             return [(kind, path) for kind, path in layer_diff.changes(upper, lower)]
     finally:

@@ -310,7 +310,10 @@ def _wait_for_end(container: Container, told: Attachment | None, deadline: float
 
 def _ps(container: Container, ps_args: Sequence[str]) -> Table:
     cgroup = cgroup_of(container)
-    found = cgroup.pids() if cgroup.paths() else process.neighbours(container.state.pid)
+    pid = container.state.pid
+    found = cgroup.pids() if cgroup.paths() else process.neighbours(pid)
+    if os.getpid() in found:  # it has no pid namespace of its own
+        found = process.descendants(pid)
     pids = {str(pid) for pid in found}
     output = tools.run(["ps", *(ps_args or ["-ef"])], check=False)
     if output.status:

@@ -49,10 +49,9 @@ def look(store: Store, tier: Tier) -> Facts:
 
 def _outer_uid() -> int:
     """Whose namespace we are in."""
-    found = userns.own_map()
-    if os.geteuid() != 0 or userns.is_initial(found):
+    if os.geteuid() != 0 or userns.is_initial():
         return os.geteuid()
-    return next((outer for inner, outer, _ in found if inner == 0), 0)
+    return next((outer for inner, outer, _ in userns.own_map() if inner == 0), 0)
 
 
 def _restriction() -> str:

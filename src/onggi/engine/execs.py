@@ -180,8 +180,24 @@ class Execs:
         return plan._replace(process=process)
 
     def _join(self, container: Container, plan: JoinPlan, cgroup: Cgroup) -> Started:
+        if tier.current().number == 4:
+            return self._join_unisolated(container, plan)
         if container.config.options.host.runtime in specgen.OWN_RUNTIMES:
             return join.join(plan, cgroup)
         from . import foreign
 
         return foreign.join(self._paths, container, plan.process)
+
+    def _join_unisolated(self, container: Container, plan: JoinPlan) -> Started:
+        from ..runtime import unisolated
+
+        directory = self._paths.container(container.id)
+        mounts = specgen.mounts(container.config, directory, {})
+        points = [p for p in container.config.mounts if p.kind == "image" or p.subpath]
+        shown = tuple(m for m in mounts if m.target not in {p.target for p in points})
+        return unisolated.join(
+            plan.process,
+            self._paths.upper(container.id),
+            shown,
+            self._paths.running(container.id),
+        )

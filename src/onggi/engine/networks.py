@@ -40,9 +40,10 @@ class Networks:
     @cached_property
     def wiring(self) -> "Wiring":
         if not self._tier.is_root:
-            from .userwiring import UserWiring
+            from .userwiring import HostWiring, UserWiring
 
-            return UserWiring(self._store, self, self._paths)
+            kind = HostWiring if self._tier.number == 4 else UserWiring
+            return kind(self._store, self, self._paths)
         from .wiring import Wiring
 
         return Wiring(self._store, self, self._paths.run)

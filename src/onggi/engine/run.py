@@ -127,6 +127,11 @@ class Run:
 
     def _spawn(self, plan: InitPlan, cgroup: Cgroup, edits: specgen.Edits) -> Created:
         config = self.container.config
+        if self._services.tier.number == 4:
+            from ..runtime import unisolated
+
+            scratch = self._services.paths.running(self.container.id)
+            return unisolated.spawn(plan, scratch, self._prepare)
         if config.options.host.runtime in specgen.OWN_RUNTIMES:
             return init.spawn(plan, cgroup=cgroup, prepare=self._prepare)
         from . import foreign
@@ -141,6 +146,10 @@ class Run:
             from . import foreign
 
             foreign.end(self._services.paths, self.container)
+        if self._services.tier.number == 4:
+            from ..runtime import unisolated
+
+            unisolated.end_rest()
         if self._connection:
             ports.release(self._connection.held)
 

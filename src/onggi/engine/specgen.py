@@ -168,7 +168,13 @@ def exec_plan(
     )
     process = userns.with_ids(process, ids)
     root = container.state.id_base
-    joined = JoinPlan(container.state.pid, container.state.pid_start, process, owner=(root, root))
+    joined = JoinPlan(
+        container.state.pid,
+        container.state.pid_start,
+        process,
+        owner=(root, root),
+        nested=ids != EVERY_ID,
+    )
     return joined._replace(namespaces=(*joined.namespaces, "user")) if root else joined
 
 

@@ -31,25 +31,41 @@ class Tier(NamedTuple):
 
 
 ROOT = Tier(1, "root", EVERY_ID)
+NO_ISOLATION = (
+    "NO ISOLATION: proot only shows the command another root directory, it can do all that you "
+    "can (onggi doctor says why, and how to get more)"
+)
 NOTHING = Tier(4, "no isolation", 1)
+
+
+@cache
+def is_limited() -> bool:
+    """Whether we are no root of anything: an unprivileged user, or root in a container that was
+    left without CAP_SYS_ADMIN."""
+    if os.geteuid() != 0:
+        return True
+    from ..linux import capability
+
+    return not capability.held() & capability.SYS_ADMIN
 
 
 @cache
 def current() -> Tier:
     """The tier of this process, which has entered its namespace if it could."""
-    if os.geteuid() != 0:
+    if is_limited():
         return NOTHING
     from ..linux import userns
 
-    found = userns.own_map()
-    if userns.is_initial(found):
+    if userns.is_initial():
         return ROOT
-    ids = userns.ids_from_zero(found)
+    ids = userns.ids_from_zero(userns.own_map())
     return Tier(2, "subordinate ids", ids) if ids > 1 else Tier(3, "single id", 1)
 
 
 def warnings(user: str) -> list[str]:
-    """What a container's user should be told of the ids there are."""
+    """What a container's user should be told of what there is not."""
+    if current().number == 4:
+        return [NO_ISOLATION]
     name = user.partition(":")[0]
     if current().ids > 1 or name in ("", "0", "root"):
         return []

@@ -14,6 +14,7 @@ from .networks import Networks
 from .paths import Paths
 from .wiring import Connection, Wiring
 
+LOOPBACK = ("127.0.0.0/8", "127.0.0.1")  # every address of it is the host's
 _ONLY = "without root there are only the networks bridge, host and none"
 
 
@@ -98,15 +99,55 @@ class UserWiring(Wiring):
         pass
 
 
+class HostWiring(UserWiring):
+    """Without any isolation: a container's ports are the host's own. A port that is published as
+    another one cannot be had."""
+
+    def connect(
+        self,
+        container: Container,
+        wanted: Mapping[str, EndpointOptions],
+        ports_: tuple[PortBinding, ...],
+    ) -> Connection:
+        self._networks.ensure_built_in()
+        for port in ports_:
+            if port.host_port not in (0, port.container_port):
+                raise Unsupported(
+                    f"port {port.container_port} cannot be published as {port.host_port}: without "
+                    "isolation it is the host's own",
+                    hint=f"-p {port.container_port}:{port.container_port}",
+                )
+        same = tuple(port._replace(host_port=port.container_port) for port in ports_)
+        bindings, held = ports.reserve(same, name=container.name)
+        ports.release(held)  # they are the command's to bind
+        self._release_dead(bindings)
+        network = self._store.networks.get(DEFAULT)
+        endpoint = self._store.networks.add_endpoint(
+            network.id, lambda used: _endpoint(network, container.id, used, bindings, LOOPBACK)
+        )
+        return Connection((Place(network, endpoint),), bindings, ())
+
+    def attach(self, connection: Connection, pid: int) -> None:
+        pass
+
+    def loopback_up(self, pid: int) -> None:
+        pass
+
+
 def _endpoint(
-    network: Network, container_id: str, used: frozenset[str], bindings: tuple[PortBinding, ...]
+    network: Network,
+    container_id: str,
+    used: frozenset[str],
+    bindings: tuple[PortBinding, ...],
+    subnet: tuple[str, str] = (pasta.SUBNET, pasta.GATEWAY),
 ) -> Endpoint:
+    addresses, gateway = subnet
     return Endpoint(
         network_id=network.id,
         container_id=container_id,
-        address=ipam.next_address(pasta.SUBNET, pasta.GATEWAY, used),
-        prefix_length=ipam.prefix_length_of(pasta.SUBNET),
-        gateway=pasta.GATEWAY,
+        address=ipam.next_address(addresses, gateway, used),
+        prefix_length=ipam.prefix_length_of(addresses),
+        gateway=gateway,
         mac_address="",
         host_interface="",
         ports=bindings,

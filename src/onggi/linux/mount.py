@@ -151,7 +151,7 @@ NO_DESCRIPTORS = (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP)
 
 def mount_layer(layer: Layer) -> int:
     """A descriptor of one layer's tree: a detached read-only mount, or a directory."""
-    if layer.kind in ("directory", "user-directory"):
+    if layer.kind in ("directory", "user-directory", "copied"):
         return _open_directory(layer.path)
     if layer.kind == "erofs":
         return _mount_erofs(layer.path)
@@ -184,6 +184,10 @@ def mount_overlay(
 
     `volatile` skips syncs of the upper directory: for containers that do not outlive a crash.
     """
+    if root.lowers and root.lowers[-1].kind == "copied":
+        from . import copied
+
+        return copied.overlay(root)
     opened: list[int] = []
     try:
         opened.extend(map(mount_layer, root.lowers))

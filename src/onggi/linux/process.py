@@ -89,6 +89,21 @@ def neighbours(pid: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """Its own, the oldest first; [] when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """All below it."""
+    below = children(pid)
+    return [found for child in below for found in (child, *descendants(child))]
+
+
 def open_root(pid: int, start: int) -> int | None:
     """The root directory as that very process sees it (O_PATH); None when it has ended."""
     pidfd = open_process(pid, start)

@@ -8,7 +8,7 @@ import os
 
 from . import namespace
 
-EVERY_ID = 0xFFFFFFFF
+_INITIAL = 0xEFFFFFFD
 _NS_GET_OWNER_UID = 0xB704
 Map = tuple[tuple[int, int, int], ...]
 
@@ -23,9 +23,10 @@ def own_map(kind: str = "uid") -> Map:
     return tuple((int(inner), int(outer), int(size)) for inner, outer, size in rows)
 
 
-def is_initial(found: Map) -> bool:
-    """Whether this is the map of a namespace that has every id: the host's own."""
-    return found == ((0, 0, EVERY_ID),)
+def is_initial() -> bool:
+    """Whether we are in the host's own: its number is the same since Linux 3.8
+    (PROC_USER_INIT_INO)."""
+    return os.stat("/proc/self/ns/user").st_ino == _INITIAL
 
 
 def ids_from_zero(found: Map) -> int:

@@ -16,7 +16,17 @@ import termios
 
 from .. import signals as signal
 from ..errors import InvalidInput, OnggiError
-from ..linux import capability, landlock, lsm, noids, process, rlimit, safefs, seccomp, springboard
+from ..linux import (
+    answers,
+    capability,
+    landlock,
+    lsm,
+    process,
+    rlimit,
+    safefs,
+    seccomp,
+    springboard,
+)
 from ..linux.libc import syscall
 from ..typed import NoReturn
 from . import command, handshake, identity
@@ -44,7 +54,7 @@ class Ready:
         spring = open_springboard(self.plan, end)
         set_labels(self.plan, self.proc_fd)
         if self.plan.one_id:
-            noids.load()
+            answers.owners()
         if self.plan.landlock is not None:
             landlock.restrict(self.plan.landlock.scopes, self.writable)
         if self.plan.listener is None:
@@ -143,6 +153,12 @@ def prepare(plan: ProcessPlan, root_fd: int, ends: Ends) -> Ready:
     ready = Ready(plan, path, env, ends)
     ready.writable = writable
     return ready
+
+
+def limit(plan: ProcessPlan) -> None:
+    """What a process may have that is the user's own otherwise."""
+    rlimit.apply(rlimit.clamp(plan.rlimits)[0])
+    os.umask(plan.umask)
 
 
 def look_up(plan: ProcessPlan, root_fd: int) -> identity.Identity:

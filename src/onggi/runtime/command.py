@@ -3,12 +3,32 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from ..errors import CommandNotExecutable, CommandNotFound
 from ..linux import safefs
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAX_INTERPRETERS = 4  # the kernel's own limit of scripts that interpret scripts
+
+
+def find_below(name: str, env: dict[str, str], root_fd: int, cwd: str) -> str:
+    """`find` for a root that is not the process's own."""
+
+    def check(path: str) -> None:
+        fd = safefs.open_in_root(root_fd, f"{cwd}/{path}" if path[0] != "/" else path, os.O_PATH)
+        try:
+            _check_mode(path, os.fstat(fd).st_mode)
+        finally:
+            os.close(fd)
+
+    if "/" not in name:
+        return _search(name, env.get("PATH", DEFAULT_PATH), check)
+    try:
+        check(name)
+    except OSError as error:
+        raise _refusal(name, name, error) from error
+    return name
 
 
 def find(name: str, env: dict[str, str], root_fd: int) -> str:
@@ -23,17 +43,17 @@ def find(name: str, env: dict[str, str], root_fd: int) -> str:
         except OSError as error:
             raise _refusal(name, path, error) from error
     else:
-        path = _search(name, env.get("PATH", DEFAULT_PATH))
+        path = _search(name, env.get("PATH", DEFAULT_PATH), _check)
     _check_links(name, path, root_fd)
     return path
 
 
-def _search(name: str, directories: str) -> str:
+def _search(name: str, directories: str, check: Callable[[str], None]) -> str:
     denied: OSError | None = None
     for directory in directories.split(":") if name else ():
         path = f"{directory or '.'}/{name}"
         try:
-            _check(path)
+            check(path)
             return path
         except PermissionError as error:
             denied = error
@@ -46,10 +66,15 @@ def _search(name: str, directories: str) -> str:
 
 def _check(path: str) -> None:
     """Raises OSError unless `path` is a file that we may execute."""
-    mode = os.stat(path).st_mode
+    _check_mode(path, os.stat(path).st_mode)
+    if not os.access(path, os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def _check_mode(path: str, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not mode & 0o111 or not os.access(path, os.X_OK, effective_ids=True):
+    if not mode & 0o111:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 

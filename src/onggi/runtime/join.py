@@ -25,6 +25,8 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
     target = process.open_process(plan.pid, plan.pid_start)
     if target is None:
         raise Conflict("the container is not running")
+    if plan.nested:
+        plan = _without_our_own(plan)
     streams = Streams(plan.process)
     if plan.owner != (0, 0):
         streams.owner = plan.owner
@@ -49,6 +51,17 @@ def join(plan: JoinPlan, cgroup: Cgroup | None = None) -> Started:
             os.close(fd)
         streams.close_child_side()
     return _bring_up(plan, pid, pidfd, parent, streams, cgroup)
+
+
+def _without_our_own(plan: JoinPlan) -> JoinPlan:
+    """Namespaces of the host that the container shares: we are in them, and may not join them."""
+
+    def differs(kind: str) -> bool:
+        name = namespace.PROC_NAMES[kind]
+        theirs, ours = (os.stat(f"/proc/{pid}/ns/{name}").st_ino for pid in (plan.pid, "self"))
+        return theirs != ours
+
+    return plan._replace(namespaces=tuple(kind for kind in plan.namespaces if differs(kind)))
 
 
 def _bring_up(

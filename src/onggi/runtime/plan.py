@@ -230,6 +230,7 @@ class JoinPlan(NamedTuple):
     namespaces: tuple[str, ...] = ("mount", "pid", "network", "ipc", "uts", "cgroup")
     owner: tuple[int, int] = (0, 0)  # what the container's root is on the host
     reap: bool = False  # a reaper above it that leaves nothing of it behind: health checks
+    nested: bool = False  # as InitPlan's
 
 
 NEW_NAMESPACES = tuple(Namespace(k) for k in ("mount", "pid", "network", "ipc", "uts", "cgroup"))

@@ -202,6 +202,9 @@ def open_root(plan: InitPlan) -> int:
     else:
         context = _context(plan)
         fd = mount.mount_overlay(plan.root, volatile=plan.volatile, extra_options=context)
+        if plan.root.lowers[-1].kind == "copied":  # a directory, not yet a mount
+            fd, tree = mount.open_tree("", directory_fd=fd), fd
+            os.close(tree)
     part_from_host(fd, plan)
     return fd
 

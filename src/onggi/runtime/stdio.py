@@ -56,6 +56,14 @@ class Streams:
         self.ends = Ends(slave, slave, slave, (slave,), True)
         self._give()
 
+    def open_host_terminal(self) -> None:
+        """One of the host's, for a command that has no devpts of its own."""
+        self.pty_fd, slave = os.openpty()
+        self._keep(slave)
+        if self._plan.rows and self._plan.columns:
+            pty.set_size(self.pty_fd, self._plan.rows, self._plan.columns)
+        self.ends = Ends(slave, slave, slave, (slave,), True)
+
     def open_new_terminal(self, plan: InitPlan) -> None:
         """For a new container: its devpts is made here already, and mounted by the child."""
         wanted = next((m for m in plan.mounts if m.kind == "devpts"), None)

@@ -49,9 +49,10 @@ class MountPoint(NamedTuple):
 
 class LayerMount(NamedTuple):
     """How to get one layer's tree: a mountable EROFS file (directly, or through a loop device),
-    or a directory; a "user-directory" has overlayfs' marks in user.* attributes."""
+    or a directory; a "user-directory" has overlayfs' marks in user.* attributes. Where nothing can
+    be mounted it is a whole tree, to be "copied"."""
 
-    kind: Literal["erofs", "erofs-loop", "directory", "user-directory"]
+    kind: Literal["erofs", "erofs-loop", "directory", "user-directory", "copied"]
     path: str
 
 

@@ -7,12 +7,12 @@ through a loop device, or a directory of extracted files.
 import os
 
 from ..linux import process
-from ..spec.mount import LayerMount
+from ..spec.mount import LayerMount, RootFilesystem
 from ..typed import Literal, get_args
 from .durable import make_directory, write_all
 from .scratch import Scratch
 
-Kind = Literal["erofs", "erofs-loop", "directory", "user-directory"]
+Kind = Literal["erofs", "erofs-loop", "directory", "user-directory", "copied"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -32,18 +32,25 @@ class Backend:
     @property
     def form(self) -> Literal["erofs", "directory"]:
         """What a layer must lie on disk as."""
-        return "directory" if self.kind.endswith("directory") else "erofs"
+        return "erofs" if self.kind.startswith("erofs") else "directory"
 
     @property
-    def tree_kind(self) -> Literal["directory", "user-directory"]:
+    def tree_kind(self) -> Literal["directory", "user-directory", "copied"]:
         """What a directory of ours is mounted as, beside the layers."""
-        return "user-directory" if self.kind == "user-directory" else "directory"
+        if self.kind == "user-directory" or self.kind == "copied":
+            return self.kind
+        return "directory"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether files are extracted by who is no root of the host."""
+        return self.kind in ("user-directory", "copied")
 
     def epoch(self) -> str:
         """What a layer's check is good for: this boot, and for extracted files the ids they were
         extracted with."""
         boot_id = process.boot_id()
-        if self.kind != "user-directory":
+        if not self.is_limited:
             return boot_id
         from ..linux import userns
 
@@ -58,12 +65,14 @@ class Backend:
         return next((kind for kind in KINDS if kind == text), None)
 
     def _try_all(self) -> Kind:
-        from ..linux import userns
+        from ..linux import capability, userns
 
         kind: Kind = "directory"
-        if not userns.is_initial(userns.own_map()):
+        if not (userns.is_initial() and capability.held() & capability.SYS_ADMIN):
             kind = "user-directory"  # trusted.* attributes are for the host's root alone
         with self._scratch.directory() as directory:
+            if kind == "user-directory" and not _overlays(directory):
+                kind = "copied"
             path = f"{directory}/trial.erofs"
             _write_trial(path)
             for candidate in ("erofs", "erofs-loop"):
@@ -93,6 +102,23 @@ def _write_trial(path: str) -> None:
         os.ftruncate(fd, image.size)
     finally:
         os.close(fd)
+
+
+def _overlays(directory: str) -> bool:
+    """Whether an overlay with its marks in user.* attributes can be mounted."""
+    from ..linux import mount
+
+    for name in ("lower", "upper", "work"):
+        os.mkdir(f"{directory}/{name}")
+    lower = LayerMount("user-directory", f"{directory}/lower")
+    try:
+        fd = mount.mount_overlay(
+            RootFilesystem((lower,), f"{directory}/upper", f"{directory}/work")
+        )
+    except OSError:
+        return False
+    os.close(fd)
+    return True
 
 
 def _mounts(layer: LayerMount) -> bool:

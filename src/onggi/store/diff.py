@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 
 from ..errors import InvalidInput
+from ..linux.copied import Pristine, is_same
 from ..typed import Literal
 from .pack import Packer
 from .tarindex import LIMITS, printable
@@ -19,16 +20,92 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_layer(
-    upper_fd: int, write: Callable[[bytes], object], *, mtime_clamp_s: int | None = None
+    upper_fd: int,
+    write: Callable[[bytes], object],
+    *,
+    mtime_clamp_s: int | None = None,
+    pristine: Pristine | None = None,
 ) -> None:
     """The upper directory as one layer's tar: sorted, whole seconds, only what it holds.
 
     Sockets are left out, as docker does. Raises InvalidInput for device nodes and for names that
-    a layer would read as whiteouts.
+    a layer would read as whiteouts. With `pristine` the directory is a whole copy that was so when
+    it was made: what differs is written.
     """
     writer = LayerWriter(write, mtime_clamp_s=mtime_clamp_s)
-    Packer(writer, overlay=True, devices=False).contents(upper_fd, b"")
+    if pristine is None:
+        Packer(writer, overlay=True, devices=False).contents(upper_fd, b"")
+    else:
+        _CopyPacker(writer, pristine).contents(upper_fd, b"")
     writer.finish()
+
+
+class _CopyPacker(Packer):
+    """Writes what of a copy has changed."""
+
+    def __init__(self, writer: LayerWriter, pristine: Pristine) -> None:
+        super().__init__(writer, overlay=True, devices=False)
+        self._pristine = pristine
+        self._names: dict[str, set[str]] = {}  # of each directory
+        for path in pristine:
+            parent, _, name = path.rpartition("/")
+            self._names.setdefault(parent, set()).add(name)
+
+    def contents(self, directory_fd: int, prefix: bytes, depth: int = 0) -> None:
+        if depth > LIMITS.depth:
+            raise InvalidInput(f"directories nested too deep at {printable(prefix)}")
+        present = set(os.listdir(directory_fd))
+        known = self._names.get(os.fsdecode(prefix).rstrip("/"), set())
+        for name in sorted(map(os.fsencode, present | known)):
+            path = prefix + name
+            if os.fsdecode(name) not in present:
+                self._writer.whiteout(path)
+            elif not self._is_same(directory_fd, name, path):
+                self.entry(directory_fd, name, path, depth)
+
+    def _is_same(self, directory_fd: int, name: bytes, path: bytes) -> bool:
+        """A directory is never: what is in it may have changed."""
+        status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        known = self._pristine.get(os.fsdecode(path))
+        return not stat.S_ISDIR(status.st_mode) and is_same(known, status)
+
+    def _directory(self, directory_fd: int, name: bytes, path: bytes, depth: int) -> None:
+        """Without itself when only what is in it may have changed."""
+        status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        if not is_same(self._pristine.get(os.fsdecode(path)), status):
+            super()._directory(directory_fd, name, path, depth)
+            return
+        fd = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+        try:
+            self.contents(fd, path + b"/", depth + 1)
+        finally:
+            os.close(fd)
+
+
+def changes_of_copy(copy_fd: int, pristine: Pristine) -> list[Change]:
+    """`docker diff` of a copy."""
+    found: dict[str, Change] = {}
+    seen = set()
+
+    def look(fd: int, prefix: str) -> None:
+        for name in os.listdir(fd):
+            path = prefix + name
+            seen.add(path)
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not is_same(pristine.get(path), status):
+                found[path] = ("C" if path in pristine else "A", f"/{path}")
+            if stat.S_ISDIR(status.st_mode):
+                inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                try:
+                    look(inner, f"{path}/")
+                finally:
+                    os.close(inner)
+
+    look(copy_fd, "")
+    for path in pristine.keys() - seen:
+        if path.rpartition("/")[0] in ("", *seen):
+            found[path] = ("D", f"/{path}")
+    return sorted(found.values(), key=lambda change: change[1])
 
 
 def changes(upper_fd: int, lower_fd: int) -> list[Change]:

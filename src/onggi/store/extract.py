@@ -9,6 +9,7 @@ reads the archive's names again and never syncs.
 import os
 import stat
 
+from ..linux.copied import WHITEOUT_MARK
 from . import owners
 from .layerfile import read_exactly, write_all_at
 from .layertree import WHITEOUT, LayerTree, Node
@@ -68,6 +69,12 @@ class _Extraction:
             os.setxattr(fd, self._opaque, b"y")
         self._finish(fd, node)
 
+    def _own_bits(self, node: Node) -> int:
+        """What a user who is no root needs to read again what he has written."""
+        if os.geteuid() == 0:
+            return 0
+        return 0o700 if node.is_directory else 0o600
+
     def _create(self, fd: int, name: bytes, node: Node) -> None:
         if node.kind == REGULAR:
             file = os.open(name, _FILE, 0o600, dir_fd=fd)
@@ -79,6 +86,9 @@ class _Extraction:
             return
         if node.kind == SYMLINK:
             os.symlink(node.link, name, dir_fd=fd)
+        elif node.kind == WHITEOUT and self._limited:
+            _whiteout(fd, name)
+            return
         else:
             os.mknod(name, _TYPES[node.kind] | node.mode, os.makedev(*node.device), dir_fd=fd)
         if node.uid or node.gid:
@@ -124,7 +134,7 @@ class _Extraction:
         if node.kind not in (REGULAR, DIRECTORY):
             raise ValueError(f"a {node.kind!r} has no descriptor to finish")
         owners.give(fd, node.uid, node.gid, node.mode)
-        os.fchmod(fd, node.mode)
+        os.fchmod(fd, node.mode | self._own_bits(node))
         for name, value in node.xattrs:
             try:
                 os.setxattr(fd, name, value)
@@ -132,3 +142,15 @@ class _Extraction:
                 if not self._limited:
                     raise
         os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))
+
+
+def _whiteout(fd: int, name: bytes) -> None:
+    """As the kernel makes them; on an overlay, where it does not let anybody, as an attribute."""
+    try:
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
+    except PermissionError:
+        file = os.open(name, _FILE, 0o600, dir_fd=fd)
+        try:
+            os.setxattr(file, WHITEOUT_MARK, b"y")
+        finally:
+            os.close(file)

@@ -171,14 +171,23 @@ class Layers:
             below = tuple(diff_ids[:position])
             parent = chain_id(below) if row.depends and below else ""
             if (parent, form) not in row.files:
-                row = self._maker.materialise(row, parent, form, stack)
+                lowers = self._joined(below, stack) if row.depends else stack
+                row = self._maker.materialise(row, parent, form, lowers)
             path = f"{self._directory}/{file_name(diff_id, parent, form)}"
             if not os.path.exists(path):
                 raise self._damaged(diff_id, f"{path} is gone")
             if row.opaque:
                 stack.clear()
             stack.append(LayerMount(kind, path))
-        return tuple(stack)
+        return tuple(self._joined(tuple(diff_ids), stack))
+
+    def _joined(self, diff_ids: tuple[Digest, ...], stack: list[LayerMount]) -> list[LayerMount]:
+        """Where layers cannot be mounted over each other they are one tree, made when it is asked
+        for and gone with the next collection."""
+        if self.backend.kind != "copied" or len(stack) < 2:
+            return stack
+        path = self._maker.join(chain_id(diff_ids), [layer.path for layer in stack])
+        return [LayerMount("copied", path)]
 
     def _row(self, diff_id: Digest) -> LayerRow:
         row = self._rows.load([diff_id]).get(diff_id)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ..errors import CorruptData
+from ..linux import copied
 from ..linux.libc import syscall
 from ..spec.digest import Digest
 from ..spec.image import Descriptor
@@ -59,12 +60,30 @@ class Maker:
         upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with self.new_sink() as sink:
-                diff.write_layer(upper_fd, sink.write, mtime_clamp_s=mtime_clamp_s)
+                diff.write_layer(
+                    upper_fd,
+                    sink.write,
+                    mtime_clamp_s=mtime_clamp_s,
+                    pristine=copied.pristine(upper),
+                )
                 contents = sink.finish()
                 self.keep(sink, contents, None)
         finally:
             os.close(upper_fd)
         return LayerInfo(*contents[:4])
+
+    def join(self, chain: str, layers: Sequence[str]) -> str:
+        """The union of extracted layers as one tree that shares their files."""
+        name = f"{chain.partition(':')[2]}.joined"
+        target = f"{self._directory}/{name}"
+        with self._scratch.directory() as scratch, self._lock.shared():
+            if not os.path.isdir(target):
+                os.mkdir(f"{scratch}/joined", 0o755)
+                copied.merge(layers, f"{scratch}/joined")
+                with _alone(self._directory):
+                    if not os.path.isdir(target):
+                        os.rename(f"{scratch}/joined", target)
+        return target
 
     def materialise(
         self, row: LayerRow, parent: str, form: Form, lowers: Sequence[LayerMount]
@@ -143,8 +162,7 @@ class Maker:
             os.mkdir(f"{scratch}/layer", 0o755)
             fd = os.open(f"{scratch}/layer", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                user = self._backend.kind == "user-directory"
-                extract(tree, tar_fd, TAR_OFFSET, fd, in_user_namespace=user)
+                extract(tree, tar_fd, TAR_OFFSET, fd, in_user_namespace=self._backend.is_limited)
                 syscall("syncfs", fd)
             except OSError as error:
                 raise in_words(error) from error
