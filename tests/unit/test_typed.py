@@ -43,7 +43,7 @@ WRONG: list[tuple[tuple[typing.Any, ...], dict[str, typing.Any]]] = [
 
 
 def test_it_is_what_typing_makes() -> None:
-    for often in range(40):  # on the way it gets a constructor of its own
+    for often in range(150):  # on the way it gets a constructor of its own
         for args, named in CALLS:
             ours, theirs = Ours(*args, **named), Theirs(*args, **named)
             assert tuple(ours) == theirs and type(ours) is Ours, often

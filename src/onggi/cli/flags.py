@@ -223,6 +223,8 @@ class _Parser:
 
 def parse_integer(text: str) -> int:
     """Go's strconv.ParseInt with base 0, 64 bits."""
+    if text.isascii() and text.isdigit() and len(text) < 18 and (text[0] != "0" or text == "0"):
+        return int(text)
     if not _INTEGER.fullmatch(text):
         raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     sign = -1 if text[0] == "-" else 1

@@ -3,7 +3,7 @@ root below the group that was delegated to us, if one was.
 """
 
 from ..errors import InvalidInput
-from ..linux.cgroup import Cgroup, Layout
+from ..linux.cgroup import Cgroup, Layout, host_layout
 from ..spec.container import Container
 from .tier import current
 
@@ -17,13 +17,18 @@ def usable_layout() -> Layout | None:
     return delegation.layout()
 
 
+_layouts: list[Layout] = []  # this host's, once it was looked up: a start asks six times
+
+
 def cgroup_of(container: Container) -> Cgroup:
     if not current().is_root:
         return _delegated(container)
+    if not _layouts:
+        _layouts.append(host_layout())
     parent = container.config.options.host.cgroup_parent.strip("/")
     if not parent:
-        return Cgroup(container.id)
-    return Cgroup(container.id, parent, keep_parent=True)
+        return Cgroup(container.id, layout=_layouts[0])
+    return Cgroup(container.id, parent, _layouts[0], keep_parent=True)
 
 
 def _delegated(container: Container) -> Cgroup:

@@ -73,9 +73,10 @@ class UserWiring(Wiring):
     def loopback_up(self, pid: int) -> None:
         pasta.loopback_up(pid)
 
-    def disconnect(self, container_id: str) -> None:
+    def disconnect(self, container_id: str, *, links_later: bool = False) -> Sequence[Endpoint]:
         pasta.stop(self._paths.running(container_id))
         self._store.networks.release(container_id)
+        return ()
 
     def sweep(self) -> None:
         for endpoint in self._store.networks.endpoints():

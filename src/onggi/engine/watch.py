@@ -10,7 +10,7 @@ A later run that cannot start counts as one that failed. What a user wants meanw
 import os
 import time
 from _socket import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from .. import signals as signal
@@ -19,6 +19,7 @@ from ..errors import NotFound, OnggiError, Unavailable
 from ..monitor import main as monitor
 from ..runtime.child import Started
 from ..spec.container import Container, ContainerConfig, ContainerState, KillReason
+from ..spec.network import Endpoint
 from ..typed import TYPE_CHECKING
 from . import detach, notes, removal, restart
 from .cgroups import cgroup_of
@@ -54,6 +55,7 @@ class Watch:
         self._began = 0.0
         self._oom_told = 0  # how many of this run's kills for memory the events tell of
         self._goes_on = False
+        self._left: Sequence[Endpoint] = ()  # to be removed when everybody knows of the end
 
     def work(self, ready: Callable[[], None]) -> None:
         """Returns when the container has ended for good. Raises what keeps it from starting."""
@@ -76,6 +78,7 @@ class Watch:
             if following is None:
                 break
             run, started = following
+        self._services.wiring.detach(self._left)
         self._tidy_later()
 
     # -- a run
@@ -236,9 +239,12 @@ class Watch:
             services.wiring.disconnect(container.id)
             return
         why = notes.why_ended(services.paths, container.id)
+        goes = container.config.options.host.auto_remove and why != "restart"
+        if goes:
+            self._left = services.wiring.disconnect(container.id, links_later=True)
         services.reaper.clean(container)
         trace.mark("control groups, network, run directory removed")
-        if container.config.options.host.auto_remove and why != "restart":
+        if goes:
             removal.delete(services, container, with_volumes=True)
 
     # -- the next run

@@ -14,7 +14,7 @@ from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process
 from ..network import bridge, drivers, ipam, netns, ports, rules
 from ..spec.container import Container
-from ..spec.network import EndpointOptions, Network, PortBinding
+from ..spec.network import Endpoint, EndpointOptions, Network, PortBinding
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, NamedTuple
 from . import endpoints
@@ -263,22 +263,34 @@ class Wiring:
         """All that a container without a network has."""
         netns.loopback_up(pid)
 
-    def disconnect(self, container_id: str) -> None:
+    def disconnect(self, container_id: str, *, links_later: bool = False) -> Sequence[Endpoint]:
         """Take the container off its networks. Idempotent. Bridges stay until `take_down_unused`,
         which its monitor sees to a moment later: removing one costs 50 ms, and the next container
-        may want it. Behind a monitor that died they go at once: nobody else would."""
+        may want it. Behind a monitor that died they go at once: nobody else would.
+
+        `links_later` gives the endpoints whose interfaces are to go by `detach`, which waits for
+        an RCU grace period of 10 ms or more: for a container that will never start again. If its
+        process has ended, the kernel removes them too, some time later."""
         if not self._store.networks.endpoints(container_id=container_id):
-            return
+            return ()
         with self._networks.locked():
             left = self._store.networks.endpoints(container_id=container_id)
+            later = [e for e in left if links_later and not e.ports]
             for endpoint in left:
-                bridge.detach(endpoint)
+                if endpoint not in later:
+                    bridge.detach(endpoint)
             self._store.networks.release(container_id)
             self._rename()
             if not self._used() and not self._is_mine(container_id):
                 self._take_down_unused()
             else:
                 self._apply_rules(self._used() | {endpoint.network_id for endpoint in left})
+        return later
+
+    def detach(self, left: Sequence[Endpoint]) -> None:
+        """Remove what `disconnect` left."""
+        for endpoint in left:
+            bridge.detach(endpoint)
 
     def _is_mine(self, container_id: str) -> bool:
         """Whether this process is the container's monitor (until a start, that is its creator)."""

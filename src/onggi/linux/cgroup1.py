@@ -147,9 +147,16 @@ class Group:
         directory = self._directories.get("devices")
         if directory is None:
             return ["the devices cgroup is not mounted: device access is not restricted"]
-        for rule in rules:
-            file = "devices.allow" if rule.allow else "devices.deny"
-            write(f"{directory}/{file}", device_line(rule))
+        files: dict[bool, int] = {}
+        try:
+            for rule in rules:
+                if rule.allow not in files:
+                    file = "devices.allow" if rule.allow else "devices.deny"
+                    files[rule.allow] = os.open(f"{directory}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+                os.write(files[rule.allow], device_line(rule).encode())
+        finally:
+            for fd in files.values():
+                os.close(fd)
         return []
 
     def stats(self) -> Stats:
@@ -262,10 +269,12 @@ def _lend_real_time(point: str, directory: str, resources: Resources) -> None:
 
 def _fill_cpuset(point: str, directory: str) -> None:
     """A new cpuset is empty and takes no process before it has its parent's CPUs and nodes."""
-    above = point
-    for part in directory[len(point) + 1 :].split("/"):
-        here = f"{above}/{part}"
-        for file in ("cpuset.cpus", "cpuset.mems"):
-            if not read(f"{here}/{file}").strip():
-                write(f"{here}/{file}", read(f"{above}/{file}").strip())
-        above = here
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        here, given = point, ""
+        for part in directory[len(point) + 1 :].split("/"):
+            given = given or read(f"{here}/{file}").strip()
+            here = f"{here}/{part}"
+            held = read(f"{here}/{file}").strip()
+            if not held:
+                write(f"{here}/{file}", given)
+            given = held or given

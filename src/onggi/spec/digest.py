@@ -1,14 +1,17 @@
 """Content digests: `sha256:<64 hex>` or `sha512:<128 hex>`, never anything else."""
 
+import sys
+
 from ..errors import InvalidInput
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hashlib import sha256
 else:
-    try:  # what hashlib has where OpenSSL is missing: hashlib itself takes 2 ms to import
+    # What hashlib has where OpenSSL is missing: hashlib itself takes 2 ms to import.
+    if sys.version_info >= (3, 12):
         from _sha2 import sha256
-    except ImportError:  # before Python 3.12
+    else:
         from _sha256 import sha256
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
