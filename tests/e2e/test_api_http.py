@@ -280,6 +280,25 @@ def test_the_socket_is_for_its_group(api: ApiServer) -> None:
     assert status.st_uid == 0
 
 
+@pytest.mark.sec("E6")
+def test_a_socket_to_look_only(onggi: Onggi, tmp_path: Path, busybox: str) -> None:
+    path = tmp_path / "look.sock"
+    with api_server(COMMAND, onggi.environment, tmp_path, "--read-only", str(path)) as whole:
+        body = {"Image": busybox, "Cmd": ["true"], "HostConfig": {"Binds": [f"{path}:/s"]}}
+        made = whole.request("POST", "/containers/create", body).json()
+        assert "socket of the API is mounted at /s" in made["Warnings"][0]
+        looks = ApiServer(str(path), onggi.environment, whole.log, 0)
+        assert len(looks.request("GET", "/containers/json?all=1").json()) == 1
+        assert looks.request("HEAD", "/_ping").status == 200
+        for method, target in (
+            ("POST", "/containers/create"), ("DELETE", f"/containers/{made['Id']}"),
+            ("PUT", f"/containers/{made['Id']}/archive?path=/"), ("POST", "/v1.43/auth"),
+            ("GET", f"/containers/{made['Id']}/attach/ws?stream=1&stdin=1"),
+        ):  # fmt: skip
+            assert looks.request(method, target).status == 403, target
+    assert not path.exists()
+
+
 # -- the program
 
 

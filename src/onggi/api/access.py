@@ -3,7 +3,7 @@
 import re
 import time
 
-from ..httpd.exchange import Exchange
+from ..httpd.exchange import Request
 
 _PLAIN = frozenset(
     "all condition container copyUIDGID detach detachKeys digests filters follow force fromImage "
@@ -14,14 +14,13 @@ _PLAIN = frozenset(
 _HIDDEN = "[redacted]"
 
 
-def line(exchange: Exchange, seconds: float) -> str:
+def line(request: Request, status: int, seconds: float) -> str:
     """One request: parameters that may hold secrets are hidden, headers and bodies never shown."""
-    request = exchange.request
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     target = redacted(request.target)
     peer = request.peer or "unix"
     took = f"{seconds * 1000:.1f}ms"
-    return f"{moment} {peer} {request.method} {target} {exchange.status} {took}"
+    return f"{moment} {peer} {request.method} {target} {status} {took}"
 
 
 def redacted(target: str) -> str:

@@ -1,5 +1,6 @@
 """Containers: create, list, inspect, and the verbs. Streams: see attach; files: containerfiles."""
 
+import os
 import time
 
 from ..engine import listing, pruning
@@ -12,6 +13,10 @@ from .call import EMPTY, Answer, Call, json_answer
 from .decode import Fields
 from .route import Route
 
+SOCKET_INSIDE = (
+    "The socket of the API is mounted at {path}: whoever is in the container is root on the host"
+)
+
 
 def create(call: Call) -> Answer:
     body = call.json()
@@ -20,6 +25,9 @@ def create(call: Call) -> Answer:
     )
     host = options.host
     with warnings.collected() as found:
+        for mount in host.mounts:
+            if mount.kind == "bind" and os.path.realpath(mount.source) in call.shared.sockets:
+                warnings.note(SOCKET_INSIDE.format(path=mount.target))
         if host.network_mode == "host" and (host.ports or host.publish_all):
             warnings.note("Published ports are discarded when using host network mode")
         try:

@@ -32,6 +32,7 @@ class Options(NamedTuple):
     tls: tuple[str, str, str] | None = None  # files: authority, certificate, key
     metrics: bool = False
     quiet: bool = False
+    read_only: tuple[str, ...] = ()  # paths of sockets that answer nothing but GET and HEAD
     settings: Settings = Settings()
 
 
@@ -61,7 +62,13 @@ def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> Non
             options.root, options.run, settings=settings, warn=warnings.note, spawner=spawner
         )
         counters = metrics.Counters() if options.metrics else None
-        api = service.Service(engine, log=log, hosts=_names(options), counters=counters)
+        api = service.Service(
+            engine,
+            log=log,
+            hosts=_names(options),
+            counters=counters,
+            sockets=frozenset(map(os.path.realpath, _paths(options))),
+        )
         server = Server(listeners, api.handle, service.refusal)
         _obey_signals(server)
         for address in options.hosts:
@@ -70,9 +77,14 @@ def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> Non
         engine.close()
     finally:
         spawner.close()
-        for address in options.hosts:
-            if address.startswith("unix://"):
-                _unlink(address.removeprefix("unix://"))
+        for path in _paths(options):
+            _unlink(path)
+
+
+def _paths(options: Options) -> list[str]:
+    """Of the unix sockets that are ours."""
+    whole = [a.removeprefix("unix://") for a in options.hosts if a.startswith("unix://")]
+    return [*whole, *options.read_only]
 
 
 def _prepare_for_many() -> None:
@@ -90,7 +102,7 @@ def _listeners(options: Options, environ: Mapping[str, str]) -> list[Listener]:
     for address in options.hosts:
         kind, _, place = address.partition("://")
         if kind == "unix":
-            found.append(listen.unix(place, group=_group(options.group)))
+            found.append(_unix(options, place))
         elif kind == "fd":
             handed = listen.handed_over(
                 environ.get("LISTEN_PID", ""), environ.get("LISTEN_FDS", "")
@@ -102,7 +114,16 @@ def _listeners(options: Options, environ: Mapping[str, str]) -> list[Listener]:
             assert options.tls is not None  # the command line sees to it
             host, _, port = place.rpartition(":")
             found.append(listen.tcp(host.strip("[]"), int(port), listen.mutual_tls(*options.tls)))
+    found += [_unix(options, path, service.READ_ONLY) for path in options.read_only]
     return found
+
+
+def _unix(options: Options, path: str, label: str = "") -> Listener:
+    """Its group must be able to reach it: what else is in our directory has modes of its own."""
+    listener = listen.unix(path, group=_group(options.group), label=label)
+    if os.path.dirname(path) == options.run:
+        os.chmod(options.run, 0o711)  # noqa: S103 - to pass, not to look
+    return listener
 
 
 def _group(name: str) -> int | None:

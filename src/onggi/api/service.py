@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from .. import __version__
-from ..errors import InvalidInput, OnggiError
+from ..errors import Forbidden, InvalidInput, OnggiError
 from ..httpd.exchange import Exchange, Gone
 from ..httpd.strict import Refused
 from ..spec.jsontext import canonical
@@ -31,12 +31,14 @@ HEADERS = (
     ("Ostype", "linux"),
     ("Server", SERVER),
 )
+READ_ONLY = "read-only"  # the label of a listener
 Log = Callable[[str], None]
 
 
 class Service:
     """`log` gets a line for each request and each fault of ours. With `counters`, GET /metrics
-    shows them. `hosts` are the names that a request on TCP may be for."""
+    shows them. `hosts` are the names that a request on TCP may be for, `sockets` the paths of our
+    own."""
 
     def __init__(
         self,
@@ -45,9 +47,10 @@ class Service:
         log: Log,
         hosts: frozenset[str] = frozenset(),
         counters: Counters | None = None,
+        sockets: frozenset[str] = frozenset(),
     ) -> None:
         self._engine = engine
-        self._shared = Shared()
+        self._shared = Shared(sockets)
         extra = (Route("GET", "/metrics", self._metrics),) if counters else ()
         self._table = Table((*all_routes(), *extra))
         self._log = log
@@ -72,12 +75,11 @@ class Service:
             self._log("fault " + repr(traceback.format_exc()))
             answer = self._failed(exchange, OnggiError("internal error: see the server's log"))
         finally:
-            seconds = time.monotonic() - started
             if exchange.status:
-                self._finished(exchange, operation, seconds)
-        if answer is not None:
+                self._finished(exchange, operation, exchange.status, started)
+        if answer is not None:  # whoever has read it finds it in the log
+            self._finished(exchange, operation, answer.status, started)
             call.answer(answer)
-            self._finished(exchange, operation, time.monotonic() - started)
 
     def _routed(self, exchange: Exchange) -> tuple[Found, Call]:
         request = exchange.request
@@ -85,6 +87,10 @@ class Service:
         path, _, query = request.target.partition("?")
         text, segments = version_of(split_path(path))
         version = _checked(text)
+        if request.label == READ_ONLY and (
+            request.method not in ("GET", "HEAD") or segments[-1:] == ["ws"]
+        ):
+            raise Forbidden("this socket only answers what changes nothing")
         found = self._table.find(request.method, segments)
         if found is None or found.route.since > version:
             raise PageNotFound("page not found")
@@ -113,10 +119,11 @@ class Service:
             return Answer(304)
         return json_answer({"message": error.message}, error.http_status)
 
-    def _finished(self, exchange: Exchange, operation: str, seconds: float) -> None:
-        self._log(access.line(exchange, seconds))
+    def _finished(self, exchange: Exchange, operation: str, status: int, started: float) -> None:
+        seconds = time.monotonic() - started
+        self._log(access.line(exchange.request, status, seconds))
         if self._counters is not None:
-            self._counters.count(operation, exchange.status, seconds)
+            self._counters.count(operation, status, seconds)
 
     def _metrics(self, call: Call) -> Answer:
         assert self._counters is not None  # else there is no such route

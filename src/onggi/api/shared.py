@@ -63,9 +63,10 @@ class Execution:
 
 
 class Shared:
-    """Thread-safe."""
+    """Thread-safe. `sockets` are the paths that the server listens on."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: frozenset[str] = frozenset()) -> None:
+        self.sockets = sockets
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Waiting]] = {}
         self._execs: dict[str, Execution] = {}

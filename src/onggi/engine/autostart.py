@@ -105,7 +105,7 @@ def command_line(program: str, root: str, run: str) -> str:
     return quoted(program) + flags
 
 
-def server_units(program: str, root: str, run: str) -> str:
+def server_units(program: str, root: str, run: str, group: str) -> str:
     """The service and the socket of `onggi serve`, one after the other."""
     command = command_line(program, root, run)
     return f"""\
@@ -117,7 +117,7 @@ Description=Socket of onggi's Docker Engine API
 ListenStream={quoted(run + "/onggi.sock")}
 SocketMode=0660
 SocketUser=root
-SocketGroup=docker
+SocketGroup={group}
 
 [Install]
 WantedBy=sockets.target

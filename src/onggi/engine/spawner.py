@@ -17,6 +17,7 @@ Only JSON crosses (SECURITY 4.6), and errors by class and text.
 import _socket
 import json
 import os
+import resource
 import select
 import socket
 from _thread import allocate_lock
@@ -149,7 +150,8 @@ def launch(root: str, run: str, settings: Settings, *, owner: str = "") -> Spawn
     """A spawner in an interpreter of its own, small and with no thread of the caller's. When it
     ends, which it does however the program ends, it removes the containers whose label OWNER says
     `owner`. Raises Unavailable when it cannot be started."""
-    told = json.dumps([root, run, codec.encode(settings), owner]).encode()
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # before the program asks for more
+    told = json.dumps([root, run, codec.encode(settings), owner, files]).encode()
     spawner = Spawner(lambda: _begin(told))
     try:
         spawner.call("engine.spawned:ready", {})
@@ -201,7 +203,9 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     config = control.recv(1 << 16)
     if not config:
         return 0
-    root, run, told, owner = json.loads(config)
+    root, run, told, owner, files = json.loads(config)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     settings = codec.decode(Settings, told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps our workers

@@ -36,6 +36,7 @@ class Request(NamedTuple):
     http_version: str
     peer: str = ""  # its address, "" on a unix socket
     is_local: bool = True  # came by a unix socket
+    label: str = ""  # of the listener
 
     def header(self, name: str, default: str = "") -> str:
         return self.headers.get(name.lower(), default)
@@ -50,7 +51,12 @@ class Raw(NamedTuple):
 
 class Exchange:
     def __init__(
-        self, connection: socket.socket, buffered: bytearray, head: bytes, peer: str
+        self,
+        connection: socket.socket,
+        buffered: bytearray,
+        head: bytes,
+        peer: str = "",
+        label: str = "",
     ) -> None:
         """`buffered` holds what came behind the head; what is left in it afterwards belongs to the
         next request. Raises Refused."""
@@ -65,9 +71,9 @@ class Exchange:
         self.status = 0  # of the answer, 0 before it is begun
         self.sent_bytes = 0
         self.hijacked = False
-        self.request = self._parse(head, peer)
+        self.request = self._parse(head, peer, label)
 
-    def _parse(self, head: bytes, peer: str) -> Request:
+    def _parse(self, head: bytes, peer: str, label: str) -> Request:
         try:
             self._machine.receive_data(head)
             event = self._machine.next_event()
@@ -87,6 +93,7 @@ class Exchange:
             event.http_version.decode("ascii"),
             peer,
             self._connection.family == socket.AF_UNIX,
+            label,
         )
 
     # -- the body
@@ -159,14 +166,15 @@ class Exchange:
         fields = list(headers)
         if status not in (204, 304):
             fields.append(("Content-Length", str(len(body))))
-        self._start(status, fields)
+        data = self._head(status, fields)
         if body and self.request.method != "HEAD" and status not in (204, 304):
-            self.write(body)
-        self.end()
+            data += self._machine.send(h11.Data(data=body)) or b""
+            self.sent_bytes += len(body)
+        self._send(data + (self._machine.send(h11.EndOfMessage()) or b""))
 
     def begin(self, status: int, headers: Iterable[Header]) -> None:
         """The head of a chunked answer, sent at once."""
-        self._start(status, list(headers))
+        self._send(self._head(status, list(headers)))
 
     def write(self, data: bytes) -> None:
         """Raises Gone."""
@@ -177,12 +185,12 @@ class Exchange:
     def end(self) -> None:
         self._send(self._machine.send(h11.EndOfMessage()))
 
-    def _start(self, status: int, headers: list[Header]) -> None:
+    def _head(self, status: int, headers: list[Header]) -> bytes:
         self.status = status
         if self._unread():
             headers.append(("Connection", "close"))
         event = h11.Response(status_code=status, headers=headers, reason=_reason(status))
-        self._send(self._machine.send(event))
+        return self._machine.send(event) or b""
 
     def _unread(self) -> bool:
         """Whether much of the body is left: then the connection is given up rather than drained."""

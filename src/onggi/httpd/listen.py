@@ -13,7 +13,7 @@ from .server import BACKLOG, Listener
 FIRST_HANDED_OVER = 3
 
 
-def unix(path: str, *, mode: int = 0o660, group: int | None = None) -> Listener:
+def unix(path: str, *, mode: int = 0o660, group: int | None = None, label: str = "") -> Listener:
     """Bound with its final mode from the first moment; a dead server's socket is replaced, a live
     one's is refused."""
     os.makedirs(os.path.dirname(path) or "/", 0o711, exist_ok=True)
@@ -31,7 +31,7 @@ def unix(path: str, *, mode: int = 0o660, group: int | None = None) -> Listener:
     except OSError as error:
         server.close()
         raise Unavailable(f"cannot listen on unix://{path}: {error.strerror or error}") from error
-    return Listener(server)
+    return Listener(server, label=label)
 
 
 def _remove_dead(path: str) -> None:

@@ -27,10 +27,12 @@ Refuse = Callable[[Refused], bytes]  # the whole answer to a request that could 
 
 
 class Listener(NamedTuple):
-    """A listening socket; with `tls` its connections are wrapped."""
+    """A listening socket; with `tls` its connections are wrapped. `label` comes with each of their
+    requests."""
 
     server: socket.socket
     tls: ssl.SSLContext | None = None
+    label: str = ""
 
 
 class Server:
@@ -95,7 +97,7 @@ class Server:
         if connection.family != socket.AF_UNIX:
             peer = str(address[0])
             _keep_alive(connection)
-        started = _Connection(self, connection, listener.tls, peer)
+        started = _Connection(self, connection, listener, peer)
         with self._lock:
             self._active.add(started)
         try:
@@ -137,12 +139,13 @@ class _Connection:
         self,
         server: Server,
         connection: socket.socket,
-        tls: ssl.SSLContext | None,
+        listener: Listener,
         peer: str,
     ) -> None:
         self._server = server
         self._connection = connection
-        self._tls = tls
+        self._tls = listener.tls
+        self._label = listener.label
         self._peer = peer
         self._buffered = bytearray()
         self.idle = True
@@ -168,7 +171,7 @@ class _Connection:
         if not head:
             return False
         self.idle = False
-        exchange = Exchange(self._connection, self._buffered, head, self._peer)
+        exchange = Exchange(self._connection, self._buffered, head, self._peer, self._label)
         try:
             self._server.handle(exchange)
         except Refused:

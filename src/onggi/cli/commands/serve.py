@@ -37,6 +37,7 @@ def serve(session: Session, values: Values, arguments: list[str]) -> int:
         "tls": tls_files(values, hosts),
         "metrics": values.on("metrics"),
         "quiet": values.on("quiet"),
+        "read_only": [checked_path(text) for text in values.many("read-only")],
         "settings": encode(session.engine_settings),
     }
     argv = [*programs.command("onggi-server"), json.dumps(options)]
@@ -68,6 +69,12 @@ def checked_host(session: Session, text: str) -> str:
     return f"tcp://{host}:{port}"
 
 
+def checked_path(text: str) -> str:
+    if not text.startswith("/"):
+        raise refusal(f"invalid socket ({text}): the path must be absolute")
+    return text
+
+
 def tls_files(values: Values, hosts: list[str]) -> list[str] | None:
     """The three files, when they are asked for. Raises CommandError for TCP without them."""
     if not values.on("tlsverify"):
@@ -82,7 +89,19 @@ def tls_files(values: Values, hosts: list[str]) -> list[str] | None:
 
 
 def unit(session: Session) -> str:
-    return autostart.server_units(own_program(), session.root, session.run)
+    return autostart.server_units(own_program(), session.root, session.run, usual_group())
+
+
+def usual_group() -> str:
+    """Whose the socket is: that of onggi or docker, where there is one."""
+    import grp
+
+    for name in ("onggi", "docker"):
+        try:
+            return grp.getgrnam(name).gr_name
+        except KeyError:
+            continue
+    return "root"
 
 
 SERVE = Command(
@@ -95,6 +114,7 @@ SERVE = Command(
       --metrics            Serve figures for prometheus as GET /metrics
       --print-unit         Print a systemd service and socket unit
   -q, --quiet              Write no access log
+      --read-only list     Path of one more unix socket, which only answers GET and HEAD
       --tlscacert string   Trust client certificates signed by this authority
       --tlscert string     The server's certificate
       --tlskey string      The key of the server's certificate
