@@ -1,13 +1,20 @@
 """What a volume's options mean, which volumes a filter takes, and how inspect shows mounts."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from onggi.engine import mountview, volume_filters, volumesource
+from onggi.engine.events import Events
+from onggi.engine.volumes import Volumes
 from onggi.engine.volumesource import Source
 from onggi.errors import InvalidInput
 from onggi.linux import mount
 from onggi.runtime.plan import MountOptions
 from onggi.spec.mount import MountPoint, MountRequest, Volume
+from onggi.store.store import Store
 
 
 def options(kind: str, device: str, words: str = "") -> dict[str, str]:
@@ -120,3 +127,40 @@ def test_mounts_are_shown_as_docker_shows_them() -> None:
         "Type": "bind", "Source": "/s", "Destination": "/t", "Mode": "ro,z", "RW": False,
         "Propagation": "rslave",
     }  # fmt: skip
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Iterator[Volumes]:
+    store = Store(str(tmp_path / "root"), str(tmp_path / "run"), backend="erofs")
+    yield Volumes(store, store.root, Events(str(tmp_path / "run")))
+    store.close()
+
+
+def test_what_is_put_into_a_new_volume_stays_beside_a_prune(volumes: Volumes) -> None:
+    """A row and its directory come and go together: as long as the volume that was made is there,
+    so is what was written into it."""
+    volumes.create("data")
+    volumes._store.close()
+    pid = os.fork()
+    if pid == 0:  # removes it as fast as it can
+        try:
+            while not os.path.exists(volumes.path("stop")):
+                volumes.remove("data", force=True)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    for number in range(400):
+        made = volumes.create("data")
+        file = Path(volumes.path("data"), str(number))
+        try:
+            file.write_text("x")
+        except FileNotFoundError:
+            continue  # it is gone again
+        with volumes._locked():
+            here = [volume for volume in volumes.list() if volume.created_ns == made.created_ns]
+            assert file.exists() or not here
+    volumes.create("stop")
+    _, status = os.waitpid(pid, 0)
+    assert status == 0
+    volumes.remove("data", force=True)
+    assert sorted(os.listdir(os.path.dirname(os.path.dirname(volumes.path("x"))))) == ["stop"]
