@@ -232,3 +232,24 @@ def test_unshare_looks_in(user: User) -> None:
     inside = user.out("unshare", "readlink", "/proc/self/ns/user")
     assert user.out("run", "--rm", "busybox", "readlink", "/proc/self/ns/user") == inside
     user("unshare", "/nothing/there", code=127)
+
+
+def test_pods_and_volumes_in_memory(user: User) -> None:
+    user("pod", "create", "-p", "8099:80", "web")
+    try:
+        user("run", "-d", "--pod", "web", "--name", "server", "busybox", "httpd", "-f", "-p", "80",
+             "-h", "/etc")  # fmt: skip
+        ask = "wget -qO- http://127.0.0.1/hostname"
+        assert user.out("run", "--rm", "--pod", "web", "busybox", "sh", "-c", ask) == "web"
+        assert user.out("pod", "ps", "--format", "{{.Name}} {{.Status}}") == "web Running"
+        user("pod", "stop", "-t", "0", "web")
+    finally:
+        user("pod", "rm", "-f", "web")
+    user("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "fast")
+    try:
+        user("run", "-d", "--name", "one", "-v", "fast:/fast", "busybox", "sleep", "600")
+        user("exec", "one", "sh", "-c", "echo shared > /fast/file")
+        assert user.out("run", "--rm", "-v", "fast:/x", "busybox", "cat", "/x/file") == "shared"
+        user("rm", "-f", "one")
+    finally:
+        user("volume", "rm", "-f", "fast")

@@ -48,6 +48,10 @@ def _host(options: ContainerOptions) -> dict[str, Any]:
     host = options.host
     if host.security:
         raise Unsupported("--security is for the engine of this machine: set it there")
+    if host.pod:
+        raise Unsupported("--pod is for the engine of this machine: docker's API has no pods")
+    if any(request.change_owner for request in host.mounts):
+        raise Unsupported("the mount option U is for the engine of this machine")
     shown = inspection.host_config(host)
     for name in ("MaskedPaths", "ReadonlyPaths", "ContainerIDFile"):
         del shown[name]

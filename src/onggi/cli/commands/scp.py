@@ -60,6 +60,8 @@ def push(session: Session, text: str, *, quiet: bool) -> int:
 
 
 def copy(session: Session, source: Place, target: Place, *, quiet: bool) -> None:
+    if session.elsewhere is not None:
+        raise refusal("images are copied by ssh from and to the engine of this machine")
     name = target.image or source.image
     if source.host and target.host:
         _between(session, source, target, name)
