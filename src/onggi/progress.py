@@ -34,9 +34,11 @@ class Layer(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A line for the user, as docker words it: "Digest: sha256:…", "Status: …"."""
+    """A line for the user, as docker words it: "Digest: sha256:…", "Status: …". One about a
+    `subject` begins with it and a colon."""
 
     text: str
+    subject: str = ""
 
 
 class Warning(NamedTuple):

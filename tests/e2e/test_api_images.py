@@ -282,6 +282,7 @@ def test_push_and_pull_with_credentials(
             "POST", f"/images/create?fromImage={name}&tag=1", X_Registry_Auth=header
         )
         assert pulled.lines()[-1]["status"].startswith("Status: "), pulled.body
+    assert pulled.lines()[0] == {"status": "Pulling from apitest/private", "id": "1"}
     digest = aux["Digest"]
     by_digest = api.request(
         "POST", f"/images/create?fromImage={name}&tag={digest}", X_Registry_Auth=mine

@@ -31,8 +31,10 @@ def encode(event: Event) -> bytes:
     match event:
         case Layer():
             return line(_layer(event))
-        case Message():
-            return line({"status": event.text})
+        case Message(text, subject):
+            if subject:
+                return line({"status": text.removeprefix(f"{subject}: "), "id": subject})
+            return line({"status": text})
         case Warning():
             return line({"stream": f"[Warning] {event.text}\n"})
         case PushResult():

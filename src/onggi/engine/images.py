@@ -171,8 +171,8 @@ class Images:
 
         def resolved(pulled: "Pulled") -> bool:
             complete = sink.expect([layer.diff_id for layer in pulled.layers])
-            name = reference.digest or reference.tag
-            report(Message(f"{name}: Pulling from {reference.path}"))
+            name = str(reference.digest or reference.tag)
+            report(Message(f"{name}: Pulling from {reference.path}", name))
             return not (complete and self._store.images.exists(Digest.of(pulled.config)))
 
         with sink:
