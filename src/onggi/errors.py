@@ -76,6 +76,12 @@ class CorruptData(OnggiError):
     http_status = 500
 
 
+class CommandFailed(InvalidInput):
+    """A command that a build ran ended with a `status` other than 0."""
+
+    status = 0  # not known here: it is another process's error
+
+
 class CommandNotFound(InvalidInput):
     """The command to run is not in the image; the text holds "executable file not found"."""
 

@@ -81,7 +81,16 @@ class StepFinished(NamedTuple):
     duration_s: float = 0.0
 
 
-Event = Layer | Message | Warning | PushResult | StepStarted | StepOutput | StepFinished
+class StepFailed(NamedTuple):
+    """The command of a build step ended with this status; the error follows."""
+
+    number: int
+    status: int
+
+
+Event = (
+    Layer | Message | Warning | PushResult | StepStarted | StepOutput | StepFinished | StepFailed
+)
 Report = Callable[[Event], None]
 _KINDS = {kind.__name__: kind for kind in get_args(Event)}
 

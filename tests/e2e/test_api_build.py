@@ -157,7 +157,7 @@ def test_quiet(build: Builder) -> None:
 def test_failures(build: Builder) -> None:
     lines = build(context("FROM busybox\nRUN echo before; exit 3")).lines()
     assert {"stream": "before\n"} in lines
-    assert lines[-1]["errorDetail"]["message"] == lines[-1]["error"]
+    assert lines[-1]["errorDetail"] == {"code": 3, "message": lines[-1]["error"]}
     assert "returned a non-zero code: 3" in lines[-1]["error"]
     for text in ("FROM busybox\nNONSENSE x", "", "RUN before from"):
         reply = build(context(text))
@@ -292,5 +292,5 @@ def test_the_docker_client(build: Builder, api: ApiServer, tmp_path: Path) -> No
     assert "Successfully tagged apitest/built:latest" in done.stdout
     assert api.out("build", "-q", str(tmp_path), "--build-arg", "A=9") == build.image()["Id"]
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN exit 4\n")
-    assert "returned a non-zero code: 4" in api.docker("build", str(tmp_path), code=None).stderr
+    assert "returned a non-zero code: 4" in api.docker("build", str(tmp_path), code=4).stderr
     assert "Total" in api.out("builder", "prune", "-f")

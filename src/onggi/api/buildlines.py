@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..errors import OnggiError
-from ..progress import Event
+from ..progress import Event, StepFailed
 from ..spec.digest import Digest
 from ..spec.reference import parse_reference
 from . import progresslines
@@ -21,8 +21,11 @@ class BuildLines:
         self._aux = aux
         self.kept: list[bytes] = []
         self._kept_size = 0
+        self._status = 0  # of the command that failed
 
     def report(self, event: Event) -> None:
+        if isinstance(event, StepFailed):
+            self._status = event.status
         line = progresslines.encode(event)
         if not self._quiet:
             self._write(line)
@@ -48,4 +51,4 @@ class BuildLines:
     def failed(self, error: OnggiError) -> None:
         for line in self.kept:
             self._write(line)
-        self._write(progresslines.failure(error))
+        self._write(progresslines.failure(error, self._status))

@@ -9,6 +9,7 @@ from ..progress import (
     Layer,
     Message,
     PushResult,
+    StepFailed,
     StepFinished,
     StepOutput,
     StepStarted,
@@ -46,11 +47,15 @@ def encode(event: Event) -> bytes:
         case StepFinished():
             cached = " ---> Using cache\n" if event.cached else ""
             return line({"stream": f"{cached} ---> {event.result}\n"})
+        case StepFailed():
+            return b""  # the error says it
 
 
-def failure(error: OnggiError) -> bytes:
-    """The last line of an operation that failed after it had begun to answer."""
-    detail: dict[str, Any] = {"message": error.message}
+def failure(error: OnggiError, code: int = 0) -> bytes:
+    """The last line of an operation that failed after it had begun to answer; `code` is the status
+    of a command."""
+    detail: dict[str, Any] = {"code": code} if code else {}
+    detail["message"] = error.message
     if error.http_status in (401, 403, 404):
         detail["code"] = error.http_status
     return line({"errorDetail": detail, "error": error.message})

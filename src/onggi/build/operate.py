@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ..engine.engine import Engine
-from ..errors import CacheVanished, InvalidInput, NotFound
+from ..errors import CacheVanished, CommandFailed, InvalidInput, NotFound
 from ..linux import binfmt
-from ..progress import Message, Report, StepOutput, Warning
+from ..progress import Message, Report, StepFailed, StepOutput, Warning
 from ..spec.digest import Digest
 from ..spec.platform import parse_platform
 from ..typed import Any, NamedTuple
@@ -57,6 +57,9 @@ class Tell:
 
     def output(self, stream: int, data: bytes) -> None:
         self._report(StepOutput(self._number, data, stream))
+
+    def failed(self, status: int) -> None:
+        self._report(StepFailed(self._number, status))
 
     def waits(self, cache: str) -> None:
         self._report(Message(f"waiting for the cache {cache}: another build has it"))
@@ -156,7 +159,11 @@ class Maker:
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
             limits = self.loans.limits
             keep = self._keep(operation, parent) if self.keeps_failed else None
-            return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
+            try:
+                return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
+            except CommandFailed as error:
+                tell.failed(error.status)
+                raise
 
     def _keep(self, operation: RunOp, parent: Layers) -> Callable[[str], None]:
         def failed(upper: str) -> None:

@@ -12,7 +12,7 @@ from ..dockerfile.ignore import IgnoreRules
 from ..engine.engine import Engine
 from ..engine.lending import Lent
 from ..engine.steps import Step
-from ..errors import InvalidInput
+from ..errors import CommandFailed, InvalidInput
 from ..linux.mount import mount_overlay
 from ..linux.safefs import read_file_in_root
 from ..runtime import identity
@@ -157,8 +157,10 @@ def _finish(
     if failed is not None:
         failed(result.upper_path)
     why = " (it was OOM-killed: out of memory)" if result.oom_killed else ""
-    raise InvalidInput(
+    error = CommandFailed(
         f"The command '{' '.join(operation.args)}' returned a non-zero code: "
         f"{result.exit_code}{why}",
         hint=failed_command_hint(kept.decode("utf-8", "replace")),
     )
+    error.status = result.exit_code
+    raise error
