@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,15 @@ def test_the_unit_names_this_command_and_these_directories(onggi: Onggi) -> None
     program, *words = line.removeprefix("ExecStart=").split()
     assert os.access(program, os.X_OK)
     assert words[-2:] == ["system", "start"] and str(onggi.root) in words
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_understands_the_unit(onggi: Onggi, tmp_path: Path) -> None:
+    unit = tmp_path / "onggi.service"
+    unit.write_text(onggi.out("system", "unit"))
+    argv = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, str(unit) in done.stderr) == (0, False), done.stderr
 
 
 @pytest.mark.parametrize(
