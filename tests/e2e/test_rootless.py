@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -242,6 +243,10 @@ def test_pods_and_volumes_in_memory(user: User) -> None:
         ask = "wget -qO- http://127.0.0.1/hostname"
         assert user.out("run", "--rm", "--pod", "web", "busybox", "sh", "-c", ask) == "web"
         assert user.out("pod", "ps", "--format", "{{.Name}} {{.Status}}") == "web Running"
+        get = r"printf 'GET /hostname HTTP/1.0\r\n\r\n'"
+        deadline = time.monotonic() + 60
+        while not user.shell(f"{get} | busybox nc -w 5 127.0.0.1 8099 || :").endswith("web\n"):
+            assert time.monotonic() < deadline
         user("pod", "stop", "-t", "0", "web")
     finally:
         user("pod", "rm", "-f", "web")
@@ -253,3 +258,15 @@ def test_pods_and_volumes_in_memory(user: User) -> None:
         user("rm", "-f", "one")
     finally:
         user("volume", "rm", "-f", "fast")
+
+
+def test_the_users_store_is_a_registry(user: User) -> None:
+    serving = user.popen("registry", "serve", "--listen", "127.0.0.1:5077", "-q")
+    try:
+        assert serving.stderr is not None
+        assert "registry listens on 127.0.0.1:5077" in serving.stderr.readline()
+        user("pull", "127.0.0.1:5077/busybox")
+    finally:
+        user.shell("kill $(pgrep -f '^onggi registry serve')")  # a signal stops at nsenter
+        serving.communicate(timeout=60)
+    user("rmi", "127.0.0.1:5077/busybox")

@@ -34,10 +34,10 @@ def ls(session: Session, values: Values, arguments: list[str]) -> int:
         for volume in found:
             session.out.line(volume.name)
         return 0
-    rows = [row(session, volume) for volume in found]
-    print_rows(
-        session, rows, columns=("Driver", "Name"), headers=HEADERS, template=values.text("format")
-    )
+    template = values.text("format")
+    tells_users = template == "json" or "UsedBy" in template
+    rows = [row(session, volume, tells_users) for volume in found]
+    print_rows(session, rows, columns=("Driver", "Name"), headers=HEADERS, template=template)
     return 0
 
 
@@ -48,7 +48,7 @@ def select(session: Session, filters: dict[str, list[str]]) -> list[Volume]:
     )
 
 
-def row(session: Session, volume: Volume) -> dict[str, Any]:
+def row(session: Session, volume: Volume, tells_users: bool) -> dict[str, Any]:
     labels = volume.labels
     return {
         "Driver": "local",
@@ -57,7 +57,7 @@ def row(session: Session, volume: Volume) -> dict[str, Any]:
         "Mountpoint": session.engine.volumes.path(volume.name),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         "Label": lambda name: labels.get(name, ""),
-        "UsedBy": ", ".join(users_of(session, volume)),
+        "UsedBy": ", ".join(users_of(session, volume)) if tells_users else "",
         "Links": "N/A",
         "Size": "N/A",
         "Availability": "N/A",
