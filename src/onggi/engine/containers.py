@@ -126,9 +126,8 @@ class Containers:
                 return None
 
         def networks_of(container: Container) -> Sequence[str]:
-            mode = container.config.options.host.network_mode
-            ids = [e.network_id for e in self._networks.endpoints(container.id)]
-            return [mode, *(names_[id_] for id_ in ids if id_ in names_)]
+            known = self.network_names(container)
+            return [*known, *(id_ for id_, name in names_.items() if name in known)]
 
         return filters.select(
             found, chosen, image_of=image_of, networks_of=networks_of, find=self.get
@@ -158,6 +157,12 @@ class Containers:
 
     def endpoints(self, container: Container) -> Sequence[Endpoint]:
         return self._networks.endpoints(container.id)
+
+    def network_names(self, container: Container) -> Sequence[str]:
+        """The networks that it is on, or will be when it runs; "host" and "none" are some too."""
+        from . import endpoints
+
+        return endpoints.network_names(container.config.options.host)
 
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
         """The ports that are published right now, with their real host ports."""

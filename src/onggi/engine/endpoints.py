@@ -41,6 +41,13 @@ def asked(host: HostOptions) -> dict[str, EndpointOptions]:
     return {DEFAULT if mode == "default" else mode: EndpointOptions()}
 
 
+def network_names(host: HostOptions) -> list[str]:
+    """As docker lists them, by name."""
+    if host.network_mode in ("none", "host"):
+        return [host.network_mode]
+    return sorted(asked(host))
+
+
 def has_own_namespace(host: HostOptions) -> bool:
     """A network namespace that nobody else made."""
     return host.network_mode != "host" and not host.network_mode.startswith(("container:", "ns:"))

@@ -136,8 +136,8 @@ def _mounts(point: MountPoint, wanted: str) -> bool:
 
 def _published(container: Container) -> list[str]:
     """Ports of the host, as docker's filter means them; nothing is published by what is stopped."""
-    ports = container.config.options.host.ports if container.state.status in RUNNING else ()
-    return [f"{port.host_port}/{port.protocol}" for port in ports if port.host_port]
+    ports = container.state.published if container.state.status in RUNNING else ()
+    return [f"{port.host_port}/{port.protocol}" for port in ports]
 
 
 def _port_matches(ports: Sequence[str], wanted: str) -> bool:

@@ -139,6 +139,7 @@ class Networks:
 
     def prune(self, chosen: "Chosen | None" = None) -> Sequence[str]:
         """Remove the user's networks that no container is on, or the chosen of them; names."""
+        self.wiring.sweep()
         removed = []
         used = {endpoint.network_id for endpoint in self._store.networks.endpoints()}
         for network in self.list():

@@ -64,14 +64,11 @@ def networks_of(
 ) -> dict[str, Any]:
     host = c.config.options.host
     by_name = {networks[e.network_id].name: e for e in found}
-    if host.network_mode in ("none", "host"):
-        asked = {host.network_mode: EndpointOptions()}
-    else:
-        asked = endpoints.asked(host)
+    asked = endpoints.asked(host)
     ids = {network.name: network.id for network in networks.values()}
     return {
         name: _endpoint(c, name, asked.get(name, EndpointOptions()), by_name.get(name), ids)
-        for name in sorted({*asked, *by_name})
+        for name in sorted({*endpoints.network_names(host), *by_name})
     }
 
 

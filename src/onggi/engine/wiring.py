@@ -149,8 +149,7 @@ class Wiring:
                 if not self._lives(endpoint.container_id):
                     bridge.detach(endpoint)
                     self._store.networks.release(endpoint.container_id)
-            if not self._used():
-                self._take_down_unused()
+            self._take_down_unused()
 
     def _lives(self, container_id: str) -> bool:
         """Also without its monitor, which held the ports: the rules still lead to it."""
@@ -281,10 +280,11 @@ class Wiring:
                     bridge.detach(endpoint)
             self._store.networks.release(container_id)
             self._rename()
-            if not self._used() and not self._is_mine(container_id):
+            mine = {endpoint.network_id for endpoint in left}
+            if mine - self._used() and not self._is_mine(container_id):
                 self._take_down_unused()
             else:
-                self._apply_rules(self._used() | {endpoint.network_id for endpoint in left})
+                self._apply_rules(self._used() | mine)
         return later
 
     def detach(self, left: Sequence[Endpoint]) -> None:
@@ -314,8 +314,13 @@ class Wiring:
         return None
 
     def is_idle(self) -> bool:
-        """Whether no container is on any network."""
-        return not self._store.networks.endpoints()
+        """Whether no container is on any network, or a bridge stands that none is on."""
+        used = self._used()
+        return not used or any(
+            bridge.exists(network.bridge)
+            for network in self._store.networks.list()
+            if network.bridge and network.makes_link and network.id not in used
+        )
 
     def take_down_unused(self) -> None:
         """Remove the bridges no container is on, and their rules. Idempotent."""
@@ -349,7 +354,8 @@ class Wiring:
             self.naming.update()
 
     def repair(self) -> None:
-        """Make the kernel and the resolver what the rows say."""
+        """Make the kernel and the resolver what the rows say, and take away what they do not."""
+        self.sweep()
         with self._networks.locked():
             networks = {network.id: network for network in self._store.networks.list()}
             for endpoint in self._store.networks.endpoints():

@@ -88,7 +88,7 @@ def row(
             for name in mounts
         ),
         "LocalVolumes": str(sum(mount.kind == "volume" for mount in config.mounts)),
-        "Networks": options.host.network_mode,
+        "Networks": ",".join(session.engine.containers.network_names(container)),
     }
 
 
