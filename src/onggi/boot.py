@@ -151,6 +151,8 @@ def boot() -> None:
         from .distribution.main import main
     elif program == "onggi-spawner":
         from .engine.spawner import main
+    elif program == "onggi-proxy":
+        from .network.proxy import main
     elif program == "onggi-resolver":
         from .network.resolver import main
     else:

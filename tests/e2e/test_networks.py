@@ -56,6 +56,26 @@ def looked_up(onggi: Onggi, asker: str, name: str, *more: str) -> set[str]:
     )
 
 
+def processes() -> list[str]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                found.append(file.read().strip())
+        except OSError:
+            continue
+    return found
+
+
+def has_ended(pid: int) -> bool:
+    """Gone, or a zombie: everything of it is closed."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def run_directory(onggi: Onggi) -> str:
     return onggi.environment["ONGGI_RUN"]
 
@@ -392,7 +412,7 @@ def test_the_resolver_has_no_rights_and_is_replaced_when_it_dies(
     assert status["NoNewPrivs"].strip() == "1" and int(status["VmRSS"].split()[0]) < 40_000
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while resolvers(onggi) == [pid] and time.monotonic() < deadline:
+    while not has_ended(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(looked_up(onggi, "c1", "c2")) == 1  # exec found it dead
     (other,) = resolvers(onggi)
@@ -431,6 +451,29 @@ def test_repair_after_a_flush(onggi: Onggi, make: Make, busybox: str) -> None:
     onggi("network", "repair")
     start(onggi, busybox, "c4", "--network", "one")
     onggi("exec", "c4", "ping", "-c", "1", "-W", "10", "c1")
+
+
+def test_ports_are_relayed_where_there_is_no_nft(onggi: Onggi, busybox: str) -> None:
+    """In a mount namespace in which nft cannot be executed."""
+    hidden = 'for f in /usr/sbin/nft /sbin/nft; do mount --bind /dev/null "$f"; done; exec "$@"'
+    serve = "mkdir /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www"
+    argv = [str(onggi.command), "run", "-d", "--name", "web", "-p", "80", "-p", "53/udp", busybox,
+            "sh", "-c", serve]  # fmt: skip
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-ec", hidden, "sh", *argv],
+        env=onggi.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nftables is not installed" in done.stderr
+    port = onggi.out("port", "web", "80").rpartition(":")[2]
+    assert onggi.out("run", "--rm", "--network", "host", busybox, "wget", "-q", "-O", "-",
+                     f"http://127.0.0.1:{port}/") == "page"  # fmt: skip
+    assert [name for name in processes() if name == "onggi proxy"] == ["onggi proxy"]
+    onggi("rm", "-f", "web")
+    deadline = time.monotonic() + 60
+    while "onggi proxy" in processes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "onggi proxy" not in processes()
 
 
 # -- many

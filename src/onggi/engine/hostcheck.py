@@ -1,9 +1,11 @@
 """What the host says to a new container's options: refusals and warnings, in docker's words."""
 
-from ..errors import InvalidInput, NotFound, Unsupported
+from ..errors import InvalidInput, NotFound, Unavailable, Unsupported
+from ..linux import tools
 from ..linux.cgroup import Cgroup, device_number
 from ..spec.container import HostOptions, Resources
 from . import cgroups, devices, layers, tier, userns
+from .endpoints import asked
 from .networks import container_of_mode
 
 _NOTHING = Resources()
@@ -27,7 +29,20 @@ def check(host: HostOptions) -> list[str]:
             f"--userns={host.userns_mode} needs root: an unprivileged user has no ids to spare",
             hint="every container of yours is in your user namespace already",
         )
-    return _check_privileges(host) + check_resources(host.resources)
+    return _firewall(host) + _check_privileges(host) + check_resources(host.resources)
+
+
+def _firewall(host: HostOptions) -> list[str]:
+    if not asked(host) or not tier.current().is_root:
+        return []
+    try:
+        tools.find("nft")
+    except Unavailable as error:
+        return [
+            "nftables is not installed: containers are not kept apart from other networks, reach "
+            f"nothing outside, and their published ports are relayed ({error.hint})"
+        ]
+    return []
 
 
 def _check_privileges(host: HostOptions) -> list[str]:

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from ..errors import Conflict, InvalidInput, NotFound
-from ..linux import process
+from ..errors import Conflict, InvalidInput, NotFound, Unavailable
+from ..linux import nftables, process
 from ..network import bridge, drivers, ipam, netns, ports, rules
 from ..spec.container import Container
 from ..spec.network import Endpoint, EndpointOptions, Network, PortBinding
@@ -42,6 +42,7 @@ class Wiring:
         self._store = store
         self._networks = networks
         self._run = run
+        self._has_firewall = True
         mark = _mark(run)
         self._table = f"{rules.TABLE}_{mark}" if mark else rules.TABLE
         self.bridge_prefix = f"{bridge.PREFIX}{mark[:6]}-" if mark else bridge.PREFIX
@@ -75,12 +76,24 @@ class Wiring:
                     self.naming.update()
                 elif self.naming.is_used():
                     self.naming.repair()
+                if held and not self._has_firewall:
+                    held = self._relayed(places, bindings, held)
             except BaseException:
                 ports.release(held)
                 self._store.networks.release(container.id)
                 self._take_down_unused()
                 raise
         return Connection(places, bindings, tuple(held))
+
+    @staticmethod
+    def _relayed(
+        places: Sequence[Place], bindings: tuple[PortBinding, ...], held: list[int]
+    ) -> list[int]:
+        """The same descriptors with one that keeps a relay in user space alive."""
+        from . import proxying
+
+        chosen = endpoints.publisher(places)
+        return [*held, proxying.start(chosen.endpoint, bindings, held)] if chosen else held
 
     def _usable(self, reference: Network) -> Network:
         """The network with a range. Raises InvalidInput for what is no network to be on."""
@@ -338,7 +351,7 @@ class Wiring:
                 drivers.remove(network)
             if self.naming.is_used():
                 self.naming.clear()
-            bridge.apply(rules.render((), (), self._table), self._table)
+            self._install(rules.render((), (), self._table))
 
     def rename(self, container: Container) -> None:
         """Let the others on its networks find it by its new name."""
@@ -396,7 +409,15 @@ class Wiring:
     def _apply_rules(self, network_ids: set[str]) -> None:
         networks = [n for n in self._store.networks.list() if n.bridge and n.id in network_ids]
         text = rules.render(networks, self._store.networks.endpoints(), self._table)
-        bridge.apply(text, self._table)
+        self._install(text)
+
+    def _install(self, text: str) -> None:
+        try:
+            bridge.apply(text, self._table)
+        except (Unavailable, OSError):
+            if nftables.is_usable():
+                raise
+            self._has_firewall = False  # the user was told when the container was made
 
     def _with_subnet(self, network: Network) -> Network:
         """The network with a range of its own. One whose range nobody asked for chooses when it is

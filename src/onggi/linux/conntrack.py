@@ -46,7 +46,13 @@ def forget_port(protocol: int, port: int) -> None:
 
 
 def _forget(concerns: Callable[[_Tuple, _Tuple], bool]) -> None:
-    with Netlink(NETFILTER) as socket:
+    try:
+        socket = Netlink(NETFILTER)
+    except OSError as error:
+        if error.errno == errno.EPROTONOSUPPORT:
+            return  # no netfilter: nothing tracks connections
+        raise
+    with socket:
         doomed = []
         for entry in socket.dump(nlmsg.Request(_GET, _GENERIC, "list connections")):
             found = nlmsg.attributes(entry.body, len(_GENERIC))

@@ -6,6 +6,7 @@ Never a shell, never a file found in a directory that a container or the caller'
 """
 
 import errno
+import fcntl
 import os
 import select
 import time
@@ -104,11 +105,19 @@ def start(
 ) -> int:
     """A program that runs on, in a session of its own, with {its number: ours} of our descriptors;
     its pid, to be waited for. Raises OSError."""
-    return os.posix_spawn(
-        argv[0], list(argv), dict(ENVIRONMENT if env is None else env),
-        file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in descriptors.items()],
-        setsid=True, setsigmask=[], setsigdef=[*_RESET, signal.SIGCHLD],
-    )  # fmt: skip
+    above = max(descriptors, default=0) + 1  # none of ours is to be overwritten by another
+    apart: dict[int, int] = {}
+    try:
+        for number, fd in descriptors.items():
+            apart[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above)
+        return os.posix_spawn(
+            argv[0], list(argv), dict(ENVIRONMENT if env is None else env),
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in apart.items()],
+            setsid=True, setsigmask=[], setsigdef=[*_RESET, signal.SIGCHLD],
+        )  # fmt: skip
+    finally:
+        for fd in apart.values():
+            os.close(fd)
 
 
 def attached(argv: Sequence[str], stdin: int, stdout: int, env: Mapping[str, str]) -> int:
