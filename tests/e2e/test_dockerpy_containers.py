@@ -5,6 +5,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ def test_exec_run(client: Any, looping: Any) -> None:
     assert looping.exec_run("tty", tty=True).output == b"/dev/pts/0\r\n"
     assert looping.exec_run("sleep 100", detach=True).exit_code is None
     code, wire = looping.exec_run("cat", stdin=True, socket=True)
-    with wire:
+    with closing(wire._sock), wire:  # docker-py leaves the socket itself to the collector
         wire._sock.sendall(b"typed\n")
         assert wire.read(8 + 6).endswith(b"typed\n")
     api = client.api
@@ -146,15 +147,16 @@ def test_exec_run(client: Any, looping: Any) -> None:
 def test_attach(client: Any) -> None:
     container = client.containers.create("busybox", "cat", stdin_open=True)
     wire = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
-    container.start()
-    wire._sock.sendall(b"by socket\n")
-    assert wire.read(8 + 10).endswith(b"by socket\n")
-    wire.close()
+    with closing(wire._sock), wire:
+        container.start()
+        wire._sock.sendall(b"by socket\n")
+        assert wire.read(8 + 10).endswith(b"by socket\n")
     container.kill()
     talker = client.containers.create("busybox", "sh -c 'sleep 0.3; echo attached'")
     stream = talker.attach(stream=True, logs=True)
     talker.start()
     assert b"".join(stream) == b"attached\n"
+    stream.close()
     terminal = client.containers.run("busybox", "sh", tty=True, stdin_open=True, detach=True)
     terminal.resize(30, 100)
     until(lambda: b"30 100" in terminal.exec_run("stty size -F /dev/pts/0").output)
