@@ -6,8 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-from onggi.build.export import KINDS as OUTPUTS
 from onggi.build.graph_lint import RULES
+from onggi.build.options import OUTPUT_KINDS as OUTPUTS
 from onggi.cli.buildcall import METHODS
 from onggi.cli.cachefilters import KNOWN as FILTERS
 from onggi.cli.commands.build import BUILD

@@ -7,6 +7,8 @@ from ..store.lock import Hold, Lock
 def sweep(engine: Engine) -> None:
     """Take away the step containers of builders that died, unless a builder is about: an ended step
     may be one it is committing."""
+    if not engine.store.containers.list(all=True, purpose="build"):
+        return
     alone = _lock(engine).try_exclusive()
     if alone is not None:
         with alone:

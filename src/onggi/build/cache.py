@@ -54,7 +54,7 @@ class Cache:
         self.skips = False
         self.imports: Imports | None = None  # of --cache-from
         self._imported: dict[str, Entry] = {}
-        self._records: list[dict[str, Any]] | None = None
+        self._records: list[CacheRecord] | None = None
         self._used: list[str] = []
         self._met: list[CacheRecord] = []  # metadata, written at the end
 
@@ -82,12 +82,18 @@ class Cache:
         if self.imports is not None:
             self.imports.ensure(layers)
 
-    def records(self) -> list[dict[str, Any]]:
-        """The inputs of all earlier results, latest first; as they were at the first miss."""
+    def records(self, operation: Operation, parent: str) -> list[dict[str, Any]]:
+        """The inputs of earlier results that explain a miss, latest first: of the same operation,
+        or on the same parent; as they were at the first miss. Only those are parsed, for a cache
+        has thousands."""
         if self._records is None:
-            found = sorted(self._store.cache.list(), key=lambda record: -record.created_ns)
-            self._records = [json.loads(record.inputs_json) for record in found]
-        return self._records
+            self._records = sorted(self._store.cache.list(), key=lambda record: -record.created_ns)
+        same = f'"operation": {json.dumps(operation_fields(operation), sort_keys=True)}'
+        return [
+            json.loads(record.inputs_json)
+            for record in self._records
+            if record.parent_key == parent or same in record.inputs_json
+        ]
 
     def told(self, key: str) -> dict[str, Any]:
         """What was recorded for people, of a key that `lookup` finds."""

@@ -13,26 +13,11 @@ from ..spec.platform import Platform
 from ..store.pack import Packer
 from ..store.tarwrite import LayerWriter
 from ..store.unpack import extract_into
-from ..typed import Literal, NamedTuple, get_args
 from . import ops
+from .options import STDOUT, Output
 
-Kind = Literal["image", "local", "tar", "oci", "docker"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-STDOUT = "-"
 _PIECE = 256 << 10
 Write = Callable[[bytes], object]
-
-
-class Output(NamedTuple):
-    """`destination` is a path, "-" for stdout, or "" for the store of images."""
-
-    kind: Kind
-    destination: str = ""
-
-
-def keeps_image(outputs: tuple[Output, ...]) -> bool:
-    """Whether the result must be in the store: a folder or tar of files needs no image."""
-    return not outputs or any(output.kind not in ("local", "tar") for output in outputs)
 
 
 def export(

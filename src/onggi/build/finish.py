@@ -17,12 +17,20 @@ from ..spec.platform import Platform, parse_platform
 from ..spec.reference import Reference
 from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import format_rfc3339
-from . import export, history
+from . import history
 from .bases import Bases
 from .cache import Cache
 from .graph import Plan
 from .operate import FailedRun, Maker, Result
-from .options import Annotations, BuildOptions, BuildResult, Failure, epoch_of, platforms_of
+from .options import (
+    Annotations,
+    BuildOptions,
+    BuildResult,
+    Failure,
+    epoch_of,
+    keeps_image,
+    platforms_of,
+)
 from .solve import Solution
 
 if TYPE_CHECKING:
@@ -118,16 +126,19 @@ def _image(work: Work, solved: Solved, names: tuple[str, ...], maker: Maker) -> 
     engine, options = work.engine, work.options
     document = _document(options, solved)
     image_id = Digest.of(document)
-    if export.keeps_image(options.outputs):
+    if keeps_image(options.outputs):
         image_id = _store(engine, document, work.tags, lambda: maker.pin(_layers(solved)))
-    shown = names or (str(image_id),)
-    export.export(engine, _layers(solved), shown, options.outputs, options.stdout)
+    if options.outputs:
+        from . import export
+
+        shown = names or (str(image_id),)
+        export.export(engine, _layers(solved), shown, options.outputs, options.stdout)
     return image_id
 
 
 def _index(work: Work, solved: list[Solved]) -> tuple[Digest, str]:
     """The index's digest, as what it is and as what was pushed."""
-    from . import attest, publish
+    from . import attest, export, publish
 
     options = work.options
     images = [
@@ -151,7 +162,7 @@ def _index(work: Work, solved: list[Solved]) -> tuple[Digest, str]:
 
 
 def _archive(work: Work, images: "list[Built]", notes: Annotations, destination: str) -> Digest:
-    from . import publish
+    from . import export, publish
 
     with publish.layout(work.engine, work.tags, images, notes) as (directory, digest):
         export.to(destination, work.options.stdout, partial(publish.write_tar, directory))

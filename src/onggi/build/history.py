@@ -22,7 +22,7 @@ def write(
     document = {"image": image_id, "names": names, "steps": [tuple(step) for step in steps]}
     temporary = f"{root}/{_NAME}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-        json.dump(document, file)
+        file.write(json.dumps(document))  # json.dump would do without the C encoder
     os.rename(temporary, f"{root}/{_NAME}")
 
 

@@ -123,8 +123,10 @@ class Maker:
         if isinstance(vertex.operation, (UrlOp, GitOp)):
             return "the web is asked each time"
         fields = plain_fields(vertex.operation)
-        missed = explain.Missed(fields, content(inputs[0].layers), missing.told)
-        return explain.why(missed, self.cache.records(), after_change=after)
+        parent = content(inputs[0].layers)
+        missed = explain.Missed(fields, parent, missing.told)
+        records = self.cache.records(vertex.operation, parent)
+        return explain.why(missed, records, after_change=after)
 
     def _find_command(self, operation: RunOp | WorkdirOp, inputs: list[Result]) -> Result | Missing:
         contents = tuple(content(made.layers) for made in inputs)
@@ -144,6 +146,7 @@ class Maker:
             else:
                 diff_id = self._run(operation, inputs, tell)
             made = self.cache.record(key, parent, diff_id or "", operation, told, time.time_ns())
+            self.pinned.update(made.layers)  # what a process has made is its own for now
             return Result(made.layers, made.diff_id, made.created_ns, False, (key,))
 
         return Missing(work, told)
@@ -220,6 +223,7 @@ class Maker:
             self.pin(parent)
             diff_id = ops.copy(self.engine, operation, parent, sources)
             made = self.cache.record(key, parent, diff_id, operation, told, time.time_ns())
+            self.pinned.update(made.layers)
             return Result(made.layers, made.diff_id, made.created_ns, False, (key,))
 
         return Missing(work, told)

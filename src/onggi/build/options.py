@@ -8,10 +8,20 @@ from ..spec.container import HostOptions
 from ..spec.digest import Digest
 from ..spec.mount import MountRequest
 from ..spec.platform import Platform, host_platform, parse_platform
-from ..typed import Literal, NamedTuple
+from ..typed import Literal, NamedTuple, get_args
 from .explain import StepReport
-from .export import Output
 from .loans import Secret
+
+OutputKind = Literal["image", "local", "tar", "oci", "docker"]
+OUTPUT_KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
+STDOUT = "-"
+
+
+class Output(NamedTuple):
+    """`destination` is a path, "-" for stdout, or "" for the store of images."""
+
+    kind: OutputKind
+    destination: str = ""
 
 
 class CacheSource(NamedTuple):
@@ -135,3 +145,8 @@ def given_arguments(options: BuildOptions) -> dict[str, str]:
             hint="leave the build argument BUILDKIT_SYNTAX out",
         )
     return {name: value for name, value in options.build_args.items() if value is not None}
+
+
+def keeps_image(outputs: tuple[Output, ...]) -> bool:
+    """Whether the result must be in the store: a folder or tar of files needs no image."""
+    return not outputs or any(output.kind not in ("local", "tar") for output in outputs)

@@ -183,9 +183,12 @@ def wished(engine: Engine) -> Kept | None:
     return budget(said, _disk(engine)[0]) if said.enabled else None
 
 
-def keep_budget(engine: Engine, kept: Kept, began_ns: int) -> None:
+def keep_budget(engine: Engine, began_ns: int) -> None:
     """After a build that made something since `began_ns`, which stays. Nothing is looked at closely
     while all of it fits."""
+    kept = wished(engine)
+    if kept is None:
+        return
     free_bytes = _disk(engine)[1]
     rough = engine.store.cache.size_bytes() + CacheMounts(engine.store).size_bytes()
     if rough > keep_bytes(kept, rough, free_bytes):

@@ -30,7 +30,6 @@ from .operate import Maker
 from .options import BuildOptions as BuildOptions
 from .options import BuildResult as BuildResult
 from .options import epoch_of, given_arguments, platforms_of
-from .pruning import keep_budget, wished
 from .solve import Solver
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
     if options.push and not tags:
         raise InvalidInput("tag is needed when pushing to registry", hint="add -t NAME")
     finish.refuse_what_no_store_holds(options)
-    kept = wished(engine)
+    _check_budget(engine)
     cache = Cache(engine.store, fresh=options.no_cache)
     if options.cache_from:
         from .cacheplaces import Imports
@@ -78,9 +77,19 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
             finally:
                 if maker.pinned or options.cache_from or bases.pinned:
                     engine.store.layers.unpin()
-    if kept is not None and result.cached_steps < result.steps:
-        keep_budget(engine, kept, began_ns)
+    if any(step.reason for step in result.reports):  # something was done
+        from .pruning import keep_budget
+
+        keep_budget(engine, began_ns)
     return finish.pushed(engine, options, result, report)
+
+
+def _check_budget(engine: Engine) -> None:
+    """A mistake in what is said of the cache's budget is told before anything is built."""
+    if engine.cache_budget.sizes:
+        from .pruning import wished
+
+        wished(engine)
 
 
 def _made(work: finish.Work, plans: dict[Platform, Plan], maker: Maker) -> BuildResult:

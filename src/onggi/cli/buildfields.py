@@ -1,13 +1,13 @@
 """`key=value,key=value` of the flags of build, as Go's csv reader takes it."""
 
-import csv
-
 from .flags import parse_boolean
 from .session import refusal
 
 
 def fields_of(text: str, flag: str) -> dict[str, str]:
     """Keys in lower case. Raises CommandError in docker's words."""
+    import csv
+
     try:
         words = next(csv.reader([text], strict=True), [])
     except csv.Error as error:

@@ -3,8 +3,7 @@
 import json
 import os
 
-from ..build.export import KINDS, STDOUT, Output
-from ..build.options import BuildResult
+from ..build.options import OUTPUT_KINDS, STDOUT, BuildResult, Output
 from ..dockerfile.spelling import nearest
 from .buildfields import boolean, fields_of
 from .session import refusal
@@ -26,10 +25,12 @@ def _output(text: str, directory: str) -> Output:
     if not name:
         raise refusal("type is required for output")
     name = "image" if name == "registry" else name  # with push=true, see `pushes`
-    kind = next((kind for kind in KINDS if kind == name), None)
+    kind = next((kind for kind in OUTPUT_KINDS if kind == name), None)
     if kind is None:
-        guess = nearest(name, KINDS)
-        hint = f"did you mean type={guess}" if guess else f"one of registry, {', '.join(KINDS)}"
+        guess = nearest(name, OUTPUT_KINDS)
+        hint = (
+            f"did you mean type={guess}" if guess else f"one of registry, {', '.join(OUTPUT_KINDS)}"
+        )
         raise refusal(f"unsupported output type {name}", hint)
     known = ("name", "push") if kind in ("image", "docker", "oci") else ()
     for key in fields:

@@ -140,12 +140,17 @@ def open_process(pid: int, start: int) -> int | None:
 
 
 def boot_id() -> str:
-    """The kernel's name of this boot."""
-    fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 64).decode("ascii").strip()
-    finally:
-        os.close(fd)
+    """The kernel's name of this boot, which no process outlives."""
+    if not _boot_id:
+        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _boot_id.append(os.read(fd, 64).decode("ascii").strip())
+        finally:
+            os.close(fd)
+    return _boot_id[0]
+
+
+_boot_id: list[str] = []
 
 
 def set_subreaper(on: bool = True) -> None:

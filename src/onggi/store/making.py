@@ -124,7 +124,8 @@ class Maker:
     def keep(self, sink: LayerSink, contents: Contents, blob: KnownBlob | None) -> None:
         """Give the finished file its name, then its row."""
         diff_id, tree = contents.diff_id, contents.tree
-        if self._rows.pin([diff_id]):  # in one transaction: else a collection could come between
+        # Looking costs no write; to pin says again, in one transaction, whether it is there.
+        if self._rows.load([diff_id]) and self._rows.pin([diff_id]):
             if blob is not None:
                 self._rows.remember(diff_id, blob)
             return

@@ -5,8 +5,7 @@ import sys
 from functools import partial
 
 from ...build.bases import OCI_LAYOUT
-from ...build.export import STDOUT
-from ...build.options import BuildOptions, CacheSource, CacheTarget, Failure
+from ...build.options import STDOUT, BuildOptions, CacheSource, CacheTarget, Failure
 from ...build.service import build, check, outline_of, targets_of
 from ...dockerfile import address
 from ...errors import InvalidInput, OnggiError
@@ -29,7 +28,6 @@ from .. import (
 )
 from ..command import Command, NotSupportedYet
 from ..flags import Values, flag_table
-from ..options import security_option
 from ..session import CommandError, Session, client_side, refusal, working_directory
 from ..steps import StepLines
 
@@ -224,6 +222,14 @@ def cache_targets(values: Values) -> tuple[CacheTarget, ...]:
     return buildcache.targets(values.many("cache-to"), working_directory())
 
 
+def security_options(values: Values) -> tuple[str, ...]:
+    if not values.given("security-opt"):
+        return ()
+    from ..options import security_option
+
+    return tuple(security_option(text) for text in values.many("security-opt"))
+
+
 def step_limits(values: Values) -> HostOptions:
     """What each RUN may use."""
     return HostOptions(
@@ -238,7 +244,7 @@ def step_limits(values: Values) -> HostOptions:
         ),
         ulimits=tuple(limits.parse_ulimit(text) for text in values.many("ulimit")),
         cgroup_parent=values.text("cgroup-parent"),
-        security_opt=tuple(security_option(text) for text in values.many("security-opt")),
+        security_opt=security_options(values),
     )
 
 
