@@ -145,6 +145,10 @@ def test_there_and_back_under_another_name(
     lone_onggi("image", "scp", host.url("renamed:2"), host.url("fourth:4"), ONGGI_SSH=host.ssh)
     assert "fourth:4" in host.onggi.out("images", "--format", "{{.Repository}}:{{.Tag}}")
     lone_onggi("rmi", "renamed:2", "third:3")
+    short = onggi.out("images", "-q", busybox)
+    lone_onggi("image", "scp", host.url(short), ONGGI_SSH=host.ssh)
+    assert lone_onggi.out("images", "--format", "{{.ID}} {{.Repository}}") == f"{short} <none>"
+    lone_onggi("rmi", short)
     done = lone_onggi("image", "scp", host.url("nosuch"), code=1, ONGGI_SSH=host.ssh)
     assert "the other side says: No such image: nosuch:latest" in done.stderr
 

@@ -209,6 +209,17 @@ def test_a_volume_in_memory(onggi: Onggi, busybox: str) -> None:
     assert onggi.out("run", "--rm", "-v", "fast:/x", busybox, "cat", "/x/file") == "shared"
     done = onggi("run", "--rm", "-v", "fast:/x:ro", busybox, "touch", "/x/y", code=1)
     assert "Read-only file system" in done.stderr
+    onggi("run", "-d", "--name", "reader", "-v", "fast:/x:ro", busybox, "sleep", "600")
+    onggi("rm", "-f", "one")
+    mapped = ("run", "--rm", "--userns", "auto", "-v", "fast:/x", busybox)
+    assert onggi.out(*mapped, "sh", "-c", "stat -c %u /x/file; rm /x/file") == "0"
+    onggi("run", "--rm", "-v", "fast:/x", busybox, "touch", "/x/again")  # beside a reader
+    onggi("rm", "-f", "reader")
+    onggi(
+        "run", "-d", "--name", "one", "--userns", "auto", "-v", "fast:/x", busybox, "sleep", "600"
+    )
+    done = onggi("run", "--rm", "-v", "fast:/x", busybox, "true", code=125)
+    assert "is in memory, and in use by one" in done.stderr
     onggi("rm", "-f", "one")
     assert onggi.out("run", "--rm", "-v", "fast:/x", busybox, "ls", "/x") == ""
 

@@ -7,10 +7,10 @@ up by path later (SECURITY A7).
 
 import fcntl
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import mount, namespace, process, safefs
 from ..spec.container import Container, HostOptions
 from ..spec.digest import Digest
@@ -119,16 +119,34 @@ def _memory_volume(point: MountPoint, store: Store, paths: Paths, undo: ExitStac
     undo.callback(os.close, note)
     fcntl.flock(note, fcntl.LOCK_EX)
     device = os.read(note, 32).decode().strip()
-    for container_id in store.volumes.users(point.name) if device else ():
-        other = store.containers.get(container_id)
-        for theirs in other.config.mounts:
-            if theirs.name == point.name and not theirs.subpath and other.state.pid:
-                fd = _copy_from(other, theirs.target, lambda fd: str(os.fstat(fd).st_dev) == device)
-                if fd is not None:
-                    return fd
+    for other, target in _places_of(point.name, store) if device else ():
+        fd = _copy_from(other, target, lambda fd: str(os.fstat(fd).st_dev) == device)
+        if fd is None:
+            continue
+        if other.state.id_base:
+            os.close(fd)
+            raise Conflict(
+                f"volume {point.name} is in memory, and in use by {other.name}, which has a user "
+                "namespace of its own"
+            )
+        if not volumesource.plan(point.options).is_read_only:
+            mount.mount_setattr(fd, clear_attributes=mount.RDONLY)  # theirs may be :ro
+        return fd
     fd = volumesource.mounted(point.options, point.source)
     os.pwrite(note, str(os.fstat(fd).st_dev).ljust(32).encode(), 0)
     return fd
+
+
+def _places_of(volume: str, store: Store) -> Iterator[tuple[Container, str]]:
+    """The containers that may run with the whole volume, and where they have it."""
+    for container_id in store.volumes.users(volume):
+        try:
+            other = store.containers.get(container_id)
+        except NotFound:
+            continue  # removed meanwhile
+        for point in other.config.mounts:
+            if point.name == volume and not point.subpath and other.state.pid:
+                yield other, point.target
 
 
 def _part(fd: int) -> int:

@@ -55,12 +55,13 @@ class Transfer:
                 self._send(image, reference, wire, report, name)
         self._events.image("push", reference, reference)
 
-    def receive(self, wire: Wire, report: Report, name: str = "") -> Image:
-        """`name` is what it is called here, whatever the sender says; "" believes him."""
+    def receive(self, wire: Wire, report: Report, name: str | None = None) -> Image:
+        """`name` is what it is called here, whatever the sender says: "" for no name. None believes
+        him."""
         with _told(wire):
             offered = parse_offer(wire.hear())
-            if name:
-                offered = offered._replace(names=(parse_reference(name),))
+            if name is not None:
+                offered = offered._replace(names=(parse_reference(name),) if name else ())
             image = self._receive(offered, wire, report)
             wire.tell({"done": image.id})
         self._events.image("load", image.id, image.id)

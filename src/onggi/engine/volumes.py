@@ -94,6 +94,7 @@ class Volumes:
             aside = self._set_aside(name, directory)
         if aside:
             self._delete(aside)
+            self._forget_note(name)
         if existed:
             self._events.volume("destroy", name)
 
@@ -135,6 +136,13 @@ class Volumes:
         except FileNotFoundError:
             return ""
         return aside
+
+    def _forget_note(self, name: str) -> None:
+        """Of a volume in memory: see `points`."""
+        try:
+            os.unlink(f"{self._store.run}/volumes/{name}")
+        except FileNotFoundError:
+            pass
 
     def _delete(self, *names: str) -> None:
         """Directories of removed volumes; with no names those that a killed command left."""

@@ -18,6 +18,10 @@ MAX_DATA = 1 << 20
 _HEAD = Struct("!cI")
 
 
+class Gone(Unavailable):
+    """The other side ended in the middle."""
+
+
 class Wire:
     def __init__(self, reader: int, writer: int) -> None:
         self._reader = reader
@@ -43,7 +47,7 @@ class Wire:
 
     def hear(self) -> dict[str, Any]:
         """The next document. Raises CorruptData for anything else, OnggiError when the other side
-        says that it failed, Unavailable when it has gone."""
+        says that it failed, Gone."""
         kind, payload = self._receive()
         if kind != b"J":
             raise CorruptData("the other side sent something else than was expected")
@@ -79,7 +83,7 @@ class Wire:
         while len(parts) < size:
             piece = os.read(self._reader, min(size - len(parts), MAX_DATA))
             if not piece:
-                raise Unavailable("the other side has gone")
+                raise Gone("the other side has gone")
             parts += piece
         return bytes(parts)
 
@@ -90,14 +94,14 @@ class Wire:
                 view = view[os.write(self._writer, view) :]
         except BrokenPipeError as error:
             self._last_words()
-            raise Unavailable("the other side has gone") from error
+            raise Gone("the other side has gone") from error
 
     def _last_words(self) -> None:
         """Raises what the other side said before it went, if it did."""
         try:
             while True:
                 self._receive()
-        except (CorruptData, Unavailable):
+        except (CorruptData, Gone):
             return
 
 

@@ -17,6 +17,7 @@ RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _MAX_LINKS = 40  # the kernel's own limit
 _MAX_RETRIES = 128
+_MAX_OWNED_DEPTH = 255
 _MAX_OPEN_DEPTH = 64  # remove_tree flattens what is deeper
 Path = str | bytes
 
@@ -157,13 +158,16 @@ def _create(directory_fd: int, name: str, directory: bool, mode: int) -> int:
 
 def change_owner(fd: int, uid: int, gid: int) -> None:
     """Give a file, or a directory with all below it, to somebody. Follows no link and crosses to no
-    other file system; what goes away meanwhile is passed over."""
+    other file system; what goes away meanwhile is passed over. Raises ELOOP for a tree that is
+    deeper than 255 directories."""
     os.chown(fd, uid, gid)
     if stat.S_ISDIR(os.fstat(fd).st_mode):
-        _change_owner(fd, uid, gid, os.fstat(fd).st_dev)
+        _change_owner(fd, uid, gid, os.fstat(fd).st_dev, 0)
 
 
-def _change_owner(directory_fd: int, uid: int, gid: int, device: int) -> None:
+def _change_owner(directory_fd: int, uid: int, gid: int, device: int, depth: int) -> None:
+    if depth > _MAX_OWNED_DEPTH:
+        raise OSError(errno.ELOOP, "directories nested too deep to change their owner")
     for name in os.listdir(directory_fd):
         try:
             status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
@@ -175,7 +179,7 @@ def _change_owner(directory_fd: int, uid: int, gid: int, device: int) -> None:
                 child = _open_directory(name, directory_fd)
                 try:
                     if os.fstat(child).st_dev == device:
-                        _change_owner(child, uid, gid, device)
+                        _change_owner(child, uid, gid, device, depth + 1)
                 finally:
                     os.close(child)
         except (FileNotFoundError, NotADirectoryError):

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...engine.wire import Wire
+from ...engine.wire import Gone, Wire
 from ...errors import OnggiError, Unavailable
 from ...linux import tools
 from ...spec.reference import parse_reference
+from ...store.containers import is_hexadecimal
 from ...typed import NamedTuple
 from ..bars import reporter
 from ..command import Command
@@ -27,6 +28,7 @@ _WHERE = re.compile(
 )
 COMMAND = "onggi"
 NOT_THERE = 127
+SHORT_ID = 12
 
 
 class Place(NamedTuple):
@@ -62,7 +64,8 @@ def push(session: Session, text: str, *, quiet: bool) -> int:
 def copy(session: Session, source: Place, target: Place, *, quiet: bool) -> None:
     if session.elsewhere is not None:
         raise refusal("images are copied by ssh from and to the engine of this machine")
-    name = target.image or source.image
+    # Of an image that is asked for by its id the name is nobody's business.
+    name = target.image or ("" if _is_id(source.image) else source.image)
     if source.host and target.host:
         _between(session, source, target, name)
     elif target.host:
@@ -73,7 +76,13 @@ def copy(session: Session, source: Place, target: Place, *, quiet: bool) -> None
         report = reporter(session, session.out, quiet=quiet)
         with _other_side(session, source, ["image", "send", "--stdio", source.image]) as wire:
             session.engine.transfer.receive(wire, report, name)
-    session.out.line(str(parse_reference(name)))
+    session.out.line(str(parse_reference(name)) if name else source.image)
+
+
+def _is_id(text: str) -> bool:
+    """As `images` shows them, or longer."""
+    digits = text.removeprefix("sha256:")
+    return len(digits) >= SHORT_ID and is_hexadecimal(digits)
 
 
 def place(text: str) -> Place:
@@ -121,8 +130,9 @@ def _other_side(session: Session, where: Place, words: list[str]) -> Iterator[Wi
         os.close(theirs_out)
     try:
         yield Wire(to_read, to_write)
-    except Unavailable as error:
+    except Gone as error:
         os.close(to_write)
+        os.close(to_read)
         status = tools.wait(pid)
         raise _explained(where, status, error) from error
     except BaseException:
@@ -146,7 +156,7 @@ def _explained(where: Place, status: int, error: OnggiError) -> OnggiError:
 def _between(session: Session, source: Place, target: Place, name: str) -> None:
     """From one host to another, through this one."""
     first_out, second_in = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-    send = ["image", "send", "--stdio", "--name", name, source.image]
+    send = ["image", "send", "--stdio", *(["--name", name] if name else []), source.image]
     session.out.flush()
     pids = []
     try:
