@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import table, world
+from . import big, table, world
 from .measure import Result
 from .rows import ROWS
 from .stage import Stage
@@ -31,14 +31,14 @@ def arguments() -> argparse.Namespace:
     return parsed
 
 
-def images() -> tuple[Path, ...]:
+def base_image(name: str) -> Path:
     made = subprocess.run(
-        [world.REPOSITORY / "tools/base_image", "busybox:latest"],
+        [world.REPOSITORY / "tools/base_image", name],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return (Path(made.stdout.strip()),)
+    return Path(made.stdout.strip())
 
 
 def seccomp_file(home: Path) -> Path:
@@ -71,7 +71,10 @@ def inside(parsed: argparse.Namespace) -> int:
         parsed.quick,
         names,
         seccomp_file(parsed.inside),
-        images(),
+        (base_image("busybox:latest"),),
+        base_image("python:3.11"),
+        big.archive(world.CACHE / "big.tar"),
+        world.wheels(),
     )
     results: list[Result] = []
     with stage.opened(), stage.engines() as engines:
@@ -96,7 +99,9 @@ def main() -> int:
     if parsed.inside:
         return inside(parsed)
     world.install()
-    images()  # may need the outside
+    for name in ("busybox:latest", "python:3.11"):  # may need the outside
+        base_image(name)
+    world.wheels()
     words = sys.argv[1:]
     for flag in ("json", "markdown"):
         path = getattr(parsed, flag)

@@ -17,7 +17,15 @@ class Stage:
     names: tuple[str, ...]
     seccomp: Path  # docker's profile, as an OCI runtime takes it
     archives: tuple[Path, ...]  # images that every engine has
+    python: Path  # the archive of python:3.11
+    big: Path  # the archive of the storage rows
+    wheels: Path
     _engines: dict[str, Engine] | None = None
+
+    @property
+    def few(self) -> int:
+        """How often to do what takes seconds."""
+        return max(1, self.pairs // 3)
 
     @contextlib.contextmanager
     def engines(self) -> Iterator[dict[str, Engine]]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ INSTALLED = (
 )  # fmt: skip
 UNPACKED = ("docker.io", "containerd")  # installed, they would start a daemon on this host
 DEADLINE_S = 60
+ADDRESS = "198.18.0.1"  # of the host in our network namespace (RFC 2544: for benchmarks)
 
 PODMAN_CONF = """
 [containers]
@@ -76,6 +78,20 @@ def install() -> None:
         subprocess.run(["dpkg", "-x", package, root], check=True)
 
 
+def wheels() -> Path:
+    """Of what the example project requires."""
+    directory = CACHE / "wheels"
+    if not directory.exists():
+        requirements = REPOSITORY / "examples/django/requirements.txt"
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--dest", CACHE / "wheels.new",
+             "-r", requirements],
+            check=True,
+        )  # fmt: skip
+        (CACHE / "wheels.new").rename(directory)
+    return directory
+
+
 def enter(arguments: list[str]) -> int:
     """Run this program again in namespaces of its own; its exit code."""
     home = CACHE / f"run-{os.getpid()}"
@@ -107,10 +123,46 @@ def furnish() -> None:
         ["mount", "--make-rprivate", "/"],
         ["mount", "-t", "tmpfs", "tmpfs", "/run"],
         ["ip", "link", "set", "lo", "up"],
+        ["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"],
     ):
         subprocess.run(argv, check=True)
     if Path("/sys/fs/cgroup/unified").is_mount():  # Debian's crun and runc refuse the hybrid layout
         subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=True)
+
+
+def wait_for_port(port: int, host: str = "127.0.0.1", say: bytes = b"") -> None:
+    """Until something listens there, and answers when it is asked."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            with socket.create_connection((host, port), 1) as connection:
+                connection.settimeout(1)
+                connection.sendall(say)
+                if not say or connection.recv(1):
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit(f"bench: nothing listens on {host}:{port}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def file_system(path: Path) -> Iterator[Path]:
+    """A fresh ext4 in a file, mounted until the block ends."""
+    image = path.with_suffix(".ext4")
+    with image.open("wb") as file:
+        file.truncate(4 << 30)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "nodiscard", image], check=True)
+    path.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, path], check=True)
+    try:
+        (path / "engine").mkdir()
+        yield path / "engine"
+    finally:
+        subprocess.run(["umount", "-R", "-l", path], check=True)
+        path.rmdir()
+        image.unlink()
 
 
 def environment() -> dict[str, str]:
@@ -121,23 +173,27 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def docker(home: Path) -> Iterator[Engine]:
+def docker(home: Path, *, second: bool = False) -> Iterator[Engine]:
+    """A `second` daemon beside another one has no network: they would fight over docker0."""
     home.mkdir(parents=True, exist_ok=True)
-    socket = f"unix:///run/docker-bench/{home.name}.sock"
+    name = f"{home.parent.name}-{home.name}"
+    address = f"unix:///run/docker-bench/{name}.sock"
     Path("/run/docker-bench").mkdir(exist_ok=True)
     argv = [
-        "dockerd", "--data-root", f"{home}/data", "--exec-root", f"/run/docker-bench/{home.name}",
-        "--host", socket, "--pidfile", f"/run/docker-bench/{home.name}.pid",
+        "dockerd", "--data-root", f"{home}/data", "--exec-root", f"/run/docker-bench/{name}",
+        "--host", address, "--pidfile", f"/run/docker-bench/{name}.pid",
         "--oom-score-adjust", "0", "--cgroup-parent", "/docker-bench",
         "--storage-driver", "overlay2", "--insecure-registry", "127.0.0.1:5000",
     ]  # fmt: skip
+    if second:
+        argv += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
     with (home / "log").open("wb") as log:
         daemon = subprocess.Popen(
             argv, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     engine = Engine(
         "docker",
-        (str(CACHE / "docker/usr/bin/docker"), "--host", socket),
+        (str(CACHE / "docker/usr/bin/docker"), "--host", address),
         {**environment(), "DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": f"{home}/config"},
         directories={"data": home / "data"},
     )
@@ -161,7 +217,7 @@ def docker(home: Path) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def podman(home: Path) -> Iterator[Engine]:
+def podman(home: Path, *, second: bool = False) -> Iterator[Engine]:
     home.mkdir(parents=True, exist_ok=True)
     conf = home / "containers.conf"
     conf.write_text(PODMAN_CONF)
@@ -173,7 +229,8 @@ def podman(home: Path) -> Iterator[Engine]:
     engine = Engine(
         "podman",
         (
-            "/usr/bin/podman", "--root", f"{home}/root", "--runroot", f"/run/podman-{home.name}",
+            "/usr/bin/podman", "--root", f"{home}/root",
+            "--runroot", f"/run/podman-{home.parent.name}",
             "--network-config-dir", f"{home}/networks", "--storage-driver", "overlay",
         ),
         {
@@ -188,7 +245,7 @@ def podman(home: Path) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def onggi(home: Path) -> Iterator[Engine]:
+def onggi(home: Path, *, second: bool = False) -> Iterator[Engine]:
     home.mkdir(parents=True, exist_ok=True)
     command = Path(sys.executable).parent / "onggi"
     engine = Engine(
@@ -197,7 +254,7 @@ def onggi(home: Path) -> Iterator[Engine]:
         {
             **environment(),
             "ONGGI_ROOT": f"{home}/root",
-            "ONGGI_RUN": f"/run/onggi-{home.name}",
+            "ONGGI_RUN": f"/run/onggi-{home.parent.name}",
         },
         directories={"root": home / "root"},
     )
