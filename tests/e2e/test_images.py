@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -287,3 +287,28 @@ def test_images_of_other_tools(onggi: Onggi, busybox: str, tmp_path: Path) -> No
     assert "Loaded image" in done.stdout
     image = done.stdout.split()[-1]
     assert onggi.out("run", "--rm", image, "echo", "from oci") == "from oci"
+
+
+@pytest.mark.parametrize(
+    "words", ["history IMAGE", "image inspect IMAGE", "save -o FILE IMAGE", "push IMAGE"]
+)
+def test_of_another_platform_there_is_nothing(
+    onggi: Onggi, busybox: str, tmp_path: Path, words: str
+) -> None:
+    path = str(tmp_path / "x.tar")
+    argv = [{"IMAGE": busybox, "FILE": path}.get(word, word) for word in words.split()]
+    done = onggi(*argv, "--platform", "linux/s390x", code=1)
+    assert (
+        f"image with reference {busybox} was found but does not provide the specified platform "
+        "(linux/s390x)"
+    ) in done.stderr
+    assert not Path(path).exists()
+    if words != "push IMAGE":
+        onggi(*argv, "--platform", onggi.out("version", "-f", "{{.Server.Os}}/{{.Server.Arch}}"))
+
+
+def test_load_of_one_platform(lone_onggi: Onggi, base_image: Callable[[str], Path]) -> None:
+    path = str(base_image("busybox:latest"))
+    done = lone_onggi("load", "-i", path, "--platform", "linux/s390x", code=1)
+    assert "the archive has no image for linux/s390x, only for: linux/" in done.stderr
+    assert lone_onggi.out("images", "-q") == ""

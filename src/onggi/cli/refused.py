@@ -43,6 +43,9 @@ FLAGS = {
     "isolation": _WINDOWS,
     "use-api-socket": "it is an experiment of docker's; -v SOCKET:/var/run/docker.sock gives a "
     "container the engine where that is meant",
+    "platform": "a store of one platform for each image has no variant to remove",
+    "tree": "an image here has one platform, so there is no tree of them",
+    "link": "links are a container's own and go with it",
     "checkpoint": _CHECKPOINT,
     "checkpoint-dir": _CHECKPOINT,
     **dict.fromkeys(_CLUSTER_FLAGS, _CLUSTER),

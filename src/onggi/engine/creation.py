@@ -11,7 +11,7 @@ from ..progress import Message, Report
 from ..spec.container import Container, ContainerOptions, ContainerState
 from ..spec.digest import Digest, chain_id
 from ..spec.image import Image, ImageConfig
-from ..spec.platform import host_platform, parse_platform
+from ..spec.platform import host_platform
 from ..spec.reference import parse_reference
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ class Creation:
     def _image(self, options: ContainerOptions, pull: str, report: Report) -> Image:
         if pull != "always":
             try:
-                return self._of_platform(self._images.get(options.image), options)
+                return self._images.require(options.image, options.platform)
             except NotFound:
                 if pull == "never":
                     raise
@@ -149,15 +149,6 @@ class Creation:
         if pull == "missing":
             report(Message(f"Unable to find image '{name}' locally"))
         return self._images.pull(name, platform=options.platform, report=report)
-
-    def _of_platform(self, image: Image, options: ContainerOptions) -> Image:
-        """Raises NotFound for an image of another platform than the one asked for."""
-        if options.platform and not image.config.platform.matches(parse_platform(options.platform)):
-            raise NotFound(
-                f"image with reference {options.image} was found but does not provide the "
-                f"specified platform ({options.platform})"
-            )
-        return image
 
     def _check_modes(self, options: ContainerOptions) -> None:
         host = options.host

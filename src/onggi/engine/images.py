@@ -61,6 +61,16 @@ class Images:
     def get(self, reference: str) -> Image:
         return self._store.images.get(reference)
 
+    def require(self, reference: str, platform: str) -> Image:
+        """The image, which must be of that platform ("": any). Raises NotFound, InvalidInput."""
+        image = self.get(reference)
+        if platform and not image.config.platform.matches(parse_platform(platform)):
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the "
+                f"specified platform ({platform})"
+            )
+        return image
+
     def inspect(self, reference: str) -> dict[str, Any]:
         from . import imageview
 
@@ -323,9 +333,14 @@ class Images:
         for id_ in dict.fromkeys(self.get(reference).id for reference in references):
             self._events.image("save", id_, id_)
 
-    def load(self, read: Callable[[int], bytes], report: Report = ignore) -> list[str]:
-        """Store the images of an archive: their names, or ids of those that have none."""
-        names = [line.partition(": ")[2] for line in self._store.archive.load(read, report)]
+    def load(
+        self, read: Callable[[int], bytes], report: Report = ignore, *, platform: str = ""
+    ) -> list[str]:
+        """Store the images of an archive, or those of one platform: their names, or ids of those
+        that have none."""
+        wanted = parse_platform(platform) if platform else None
+        lines = self._store.archive.load(read, report, wanted)
+        names = [line.partition(": ")[2] for line in lines]
         for id_ in dict.fromkeys(self.get(name).id for name in names):
             self._events.image("load", id_, id_)
         return names

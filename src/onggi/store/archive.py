@@ -11,6 +11,7 @@ from ..progress import Report, ignore
 from ..spec.digest import Digest
 from ..spec.image import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Image
 from ..spec.jsontext import canonical
+from ..spec.platform import Platform
 from ..spec.reference import Reference, parse_reference
 from ..typed import Any, NamedTuple
 from .images import Images
@@ -52,15 +53,22 @@ class Archive:
             _document(writer, "repositories", canonical(repositories))
         writer.finish()
 
-    def load(self, read: Callable[[int], bytes], report: Report = ignore) -> list[str]:
-        """Store the images of an archive that `read` gives; docker's lines about them.
+    def load(
+        self,
+        read: Callable[[int], bytes],
+        report: Report = ignore,
+        platform: Platform | None = None,
+    ) -> list[str]:
+        """Store the images of an archive that `read` gives, or those of one platform; docker's
+        lines about them.
 
-        Raises CorruptData for what is no image archive or a damaged one: then none is stored.
+        Raises CorruptData for what is no image archive or a damaged one, NotFound when none is of
+        the platform: then none is stored.
         """
         from .loading import load
 
         try:
-            return load(self._images, self._layers, read, report)
+            return load(self._images, self._layers, read, report, platform)
         except BaseException:
             self._collect()
             raise

@@ -69,12 +69,24 @@ class Members(NamedTuple):
         return info
 
 
-def plan(members: Members) -> list[Loaded]:
-    """Every image of the archive. Raises CorruptData naming the part that is wrong."""
+def plan(members: Members, platform: Platform | None = None) -> list[Loaded]:
+    """Every image of the archive, or those of one platform; of an image with several the host's.
+    Raises CorruptData naming the part that is wrong, NotFound when none is of the platform."""
+    found = _images(members, platform or host_platform())
+    if platform is None:
+        return found
+    fitting = [item for item in found if parse_config(item.config).platform.matches(platform)]
+    if not fitting:
+        have = dict.fromkeys(str(parse_config(item.config).platform) for item in found)
+        raise NotFound(f"the archive has no image for {platform}, only for: {', '.join(have)}")
+    return fitting
+
+
+def _images(members: Members, wanted: Platform) -> list[Loaded]:
     if "manifest.json" in members.documents:
         return _docker_archive(members)
     if "index.json" in members.documents:
-        return _OciLayout(members).images()
+        return _OciLayout(members, wanted).images()
     if "repositories" in members.documents:
         raise Unsupported("the archive is in docker's format of before 2016, without manifest.json")
     raise CorruptData("not an image archive: it has neither manifest.json nor index.json")
@@ -108,8 +120,9 @@ def _docker_image(members: Members, entry: Any) -> Loaded:
 
 
 class _OciLayout:
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, wanted: Platform) -> None:
         self._members = members
+        self._wanted = wanted
 
     def images(self) -> list[Loaded]:
         layout = self._members.documents.get("oci-layout")
@@ -139,7 +152,7 @@ class _OciLayout:
         data = self._blob(descriptor)
         document = parse_manifest(data, descriptor.media_type)
         if isinstance(document, Index):
-            return self._image(_choose(document, host_platform()), names, depth + 1)
+            return self._image(_choose(document, self._wanted), names, depth + 1)
         return self._manifest(data, document, names)
 
     def _manifest(self, data: bytes, manifest: Manifest, names: tuple[Reference, ...]) -> Loaded:

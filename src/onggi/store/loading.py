@@ -12,6 +12,7 @@ from ..errors import CorruptData
 from ..progress import Layer, Message, Report
 from ..spec.digest import Digest
 from ..spec.jsontext import MAX_BYTES
+from ..spec.platform import Platform
 from ..typed import TYPE_CHECKING, NamedTuple
 from .images import Images
 from .inflate import ARCHIVE_KINDS, LAYER_KINDS, detect, inflate
@@ -30,11 +31,17 @@ _MAX_DOCUMENTS_BYTES = 64 << 20
 _HEAD = 512  # enough to tell a tar or a compressed stream from JSON
 
 
-def load(images: Images, layers: Layers, read: Callable[[int], bytes], report: Report) -> list[str]:
+def load(
+    images: Images,
+    layers: Layers,
+    read: Callable[[int], bytes],
+    report: Report,
+    platform: Platform | None = None,
+) -> list[str]:
     """See `Archive.load`."""
     unpacking = _Unpacking(layers, report)
     try:
-        plans = plan(unpacking.run(read))
+        plans = plan(unpacking.run(read), platform)
         return [line for item in plans for line in _add(images, item, report)]
     finally:
         layers.unpin(info.diff_id for info in unpacking.found.values())

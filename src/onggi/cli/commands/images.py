@@ -151,6 +151,7 @@ def tag(session: Session, values: Values, arguments: list[str]) -> int:
 
 def history(session: Session, values: Values, arguments: list[str]) -> int:
     try:
+        session.engine.images.require(arguments[0], values.text("platform"))
         found = session.engine.images.history(arguments[0])
     except NotFound as error:
         raise missing_image(session, error, arguments[0]) from error
@@ -233,9 +234,10 @@ HISTORY = Command(
         + """
   -H, --human             Print sizes and dates in human readable format (default true)
       --no-trunc          Don't truncate output
+      --platform string   Show history for the given platform. Formatted as "os[/arch[/variant]]"
+                          (e.g., "linux/amd64")
   -q, --quiet             Only show image IDs
-""",
-        "platform:string",
+"""
     ),
     least=1,
     most=1,

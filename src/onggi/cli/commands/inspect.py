@@ -143,10 +143,14 @@ def only(kind: str) -> Callable[[Session, Values, list[str]], int]:
 
     def run(session: Session, values: Values, arguments: list[str]) -> int:
         size = kind == "container" and values.on("size")
-        look = LOOKS[kind]
-        return show(
-            session, values.text("format"), arguments, lambda name: look(session, name, size)
-        )
+        platform = values.text("platform") if kind == "image" else ""
+
+        def look(name: str) -> Mapping[str, Any]:
+            if platform:
+                session.engine.images.require(name, platform)
+            return LOOKS[kind](session, name, size)
+
+        return show(session, values.text("format"), arguments, look)
 
     return run
 
@@ -188,7 +192,18 @@ INSPECT = Command(
     most=-1,
 )
 CONTAINER_INSPECT = _command("container", flag_table(FORMAT + SIZE))
-IMAGE_INSPECT = _command("image", flag_table(FORMAT, "platform:string"))
+IMAGE_INSPECT = _command(
+    "image",
+    flag_table(
+        FORMAT
+        + """
+      --platform string Inspect a specific platform of the multi-platform image.
+                        |If the image or the server is not multi-platform capable, the command will
+                        error out if the platform does not match.
+                        |'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
+"""
+    ),
+)
 VOLUME_INSPECT = _command("volume", flag_table(FORMAT))
 NETWORK_INSPECT = _command(
     "network", flag_table(FORMAT + "  -v, --verbose         Verbose output for diagnostics")

@@ -59,6 +59,8 @@ def push(session: Session, values: Values, arguments: list[str]) -> int:
     if values.on("all-tags") and reference.tag:
         raise refusal("tag can't be used with --all-tags/-a")
     quiet = values.on("quiet")
+    if values.text("platform"):
+        session.engine.images.require(name, values.text("platform"))
     session.engine.images.push(
         name,
         report=reporter(session, session.out, quiet=quiet),
@@ -73,6 +75,8 @@ def save(session: Session, values: Values, arguments: list[str]) -> int:
     path = values.text("output")
     if not path and os.isatty(1):
         raise refusal("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    for name in arguments if values.text("platform") else ():
+        session.engine.images.require(name, values.text("platform"))
     with written(path, "failed to save image") as fd:
         session.engine.images.save(arguments, lambda data: write_all(fd, data))
     return 0
@@ -128,7 +132,9 @@ def load(session: Session, values: Values, arguments: list[str]) -> int:
         raise refusal("requested load from stdin, but stdin is empty")
     report = reporter(session, session.out, quiet=values.on("quiet"))
     with read_from(path) as stream:
-        loaded = session.engine.images.load(stream.read, report=report)
+        loaded = session.engine.images.load(
+            stream.read, report=report, platform=values.text("platform")
+        )
     for name in loaded:
         kind = "Loaded image ID" if name.startswith("sha256:") else "Loaded image"
         session.out.line(f"{kind}: {name}")
@@ -177,8 +183,12 @@ PUSH = Command(
   -a, --all-tags                 Push all tags of an image to the repository
   -q, --quiet                    Suppress verbose output
       --disable-content-trust    Skip image signing (default true)
-""",
-        "platform:string",
+      --platform string          Push a platform-specific manifest as a single-platform image to the
+                                 registry.
+                                 |Image index won't be pushed, meaning that other manifests,
+                                 including attestations won't be preserved.
+                                 |'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)
+"""
     ),
     least=1,
     most=1,
@@ -189,7 +199,11 @@ SAVE = Command(
     summary="Save one or more images to a tar archive (streamed to STDOUT by default)",
     run=save,
     flags=flag_table(
-        "  -o, --output string     Write to a file, instead of STDOUT", "platform:string"
+        """
+  -o, --output string     Write to a file, instead of STDOUT
+      --platform string   Save only the given platform variant. Formatted as "os[/arch[/variant]]"
+                          (e.g., "linux/amd64")
+"""
     ),
     least=1,
     most=-1,
@@ -202,9 +216,10 @@ LOAD = Command(
     flags=flag_table(
         """
   -i, --input string      Read from tar archive file, instead of STDIN
+      --platform string   Load only the given platform variant. Formatted as "os[/arch[/variant]]"
+                          (e.g., "linux/amd64")
   -q, --quiet             Suppress the load output
-""",
-        "platform:string",
+"""
     ),
     aliases=("image load", "load"),
 )
