@@ -352,6 +352,23 @@ def test_names_aliases_links_and_reverse(onggi: Onggi, make: Make, busybox: str)
     assert len(resolvers(onggi)) == 1
 
 
+def test_links_of_the_default_network(onggi: Onggi, busybox: str) -> None:
+    start(onggi, busybox, "db", "-e", "USER=me", "--expose", "5432", "--expose", "53/udp")
+    address = field(onggi, "db", ".NetworkSettings.IPAddress")
+    flags = ("run", "--rm", "--name", "web", "--link", "db:store-1", busybox)
+    env = onggi.out(*flags, "env").splitlines()
+    assert {
+        f"STORE_1_PORT=tcp://{address}:5432", f"STORE_1_PORT_5432_TCP_ADDR={address}",
+        "STORE_1_PORT_5432_TCP_PROTO=tcp", f"STORE_1_PORT_53_UDP=udp://{address}:53",
+        "STORE_1_NAME=/web/store-1", "STORE_1_ENV_USER=me",
+    } <= set(env)  # fmt: skip
+    hosts = onggi.out(*flags, "cat", "/etc/hosts")
+    assert re.search(rf"^{address}\tstore-1 [0-9a-f]+ db$", hosts, re.M)
+    onggi("stop", "-t", "0", "db")
+    refused = onggi(*flags, "true", code=125).stderr
+    assert "cannot link to a non running container: /db AS /web/store-1" in refused
+
+
 def test_resolv_conf_follows_the_networks(onggi: Onggi, make: Make, busybox: str) -> None:
     make("net1")
     start(onggi, busybox, "c1", "--dns", "192.0.2.9", "--dns-search", "example.org")

@@ -502,3 +502,31 @@ def test_a_routed_network_is_reached_at_its_ports_alone(lab: Lab) -> None:
 def test_the_gateway_is_the_hosts_own_address(lab: Lab, one: Network) -> None:
     lab.container("a", one)
     assert lab.tcp(lab.host, (one.gateway, 80), lab.host, 80) == one.gateway
+
+
+def test_two_hosts_and_their_containers_through_published_ports(lab: Lab) -> None:
+    """neighbour and host are both hosts of containers; a third machine knows neither's networks."""
+    here, there = lab.network("here", "onggi0"), Lab(lab.undo)
+    third = Machine(lab.undo)
+    for number, (machine, name) in enumerate(((lab.host, "wan0"), (there.host, "wan1")), 1):
+        machine.run(f"ip link add {name} type veth peer name to{number}")
+        machine.run(f"ip link set to{number} netns {third.pid}; ip link set {name} up")
+        machine.run(f"ip address add 198.51.100.{number}1/24 dev {name}")
+    third.run("ip link add lan type bridge; ip link set to1 master lan; ip link set to2 master lan")
+    third.run("for i in to1 to2 lan; do ip link set $i up; done")
+    third.run("ip address add 198.51.100.3/24 dev lan")
+    for machine, name in ((lab.host, "wan0"), (there.host, "wan1"), (third, "lan")):
+        with rtnetlink.inside(machine.namespace), rtnetlink.Netlink() as socket_:
+            socket_.settle(name)
+    far = there.network("far", "onggi0")
+    a = lab.container("a", here, PortBinding("", 8000, 80), PortBinding("", 5300, 53, "udp"))
+    b = there.container("b", far, PortBinding("", 8000, 80))
+    assert a.address == b.address  # each host chose for itself
+    inside_a, inside_b = lab.machines["a"], there.machines["b"]
+    one, two = "198.51.100.11", "198.51.100.21"
+    assert lab.tcp(inside_a, (two, 8000), inside_b, 80) == one  # its host's address
+    assert lab.tcp(inside_b, (one, 8000), inside_a, 80) == two
+    assert lab.tcp(third, (one, 8000), inside_a, 80) == "198.51.100.3"
+    assert lab.udp(third, (one, 5300), inside_a, 53) == "198.51.100.3"
+    assert lab.udp(inside_b, (one, 5300), inside_a, 53) == two
+    assert lab.tcp(third, (one, 8001), inside_a, 80) is None

@@ -8,7 +8,7 @@ the next command can finish (reaper).
 import _socket as socket  # `socket` itself takes 2 ms to import
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from .. import trace
@@ -26,7 +26,7 @@ from ..spec.digest import Digest
 from ..spec.mount import RootFilesystem
 from ..spec.network import PortBinding
 from ..store.store import Store
-from ..typed import NamedTuple, Protocol
+from ..typed import TYPE_CHECKING, NamedTuple, Protocol
 from . import (
     devices,
     endpoints,
@@ -50,6 +50,9 @@ from .reaper import ACTIVE, Reaper
 from .tier import ROOT, Tier
 from .volumes import Volumes
 from .wiring import Connection, Wiring
+
+if TYPE_CHECKING:
+    from .links import Link
 
 
 class Services(NamedTuple):
@@ -89,6 +92,7 @@ class Run:
         self._joined = joined(services.find, container)
         self._connection: Connection | None = None
         self._id_base = 0
+        self._links: Sequence[Link] = ()
 
     def go(self) -> Started:
         """Raises OnggiError or OSError; Conflict when the user stopped it meanwhile."""
@@ -204,7 +208,10 @@ class Run:
         )
         program = sandbox.seccomp_program(config, held, paths)
         plan = services.lent.added_to(specgen.init_plan(container, self._root(), around, program))
-        process_plan = plan.process._replace(labels=sandbox.loaded_labels(container))
+        told = tuple(entry for link in self._links for entry in link.env)
+        process_plan = plan.process._replace(
+            labels=sandbox.loaded_labels(container), env=(*told, *plan.process.env)
+        )
         plan = plan._replace(process=sandbox.overseen(process_plan, container, paths))
         if not services.tier.is_root:
             return userns.limited(plan, services.tier.ids)
@@ -227,10 +234,24 @@ class Run:
         wanted = endpoints.asked(config.options.host)
         if not wanted or "network" in self._joined:
             return
+        if config.options.host.links:
+            self._links = self._linked()
         wiring = self._services.wiring
         self._connection = wiring.connect(self.container, wanted, wanted_ports(config))
         self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
         self._undo.callback(wiring.disconnect, self.container.id)
+
+    def _linked(self) -> Sequence["Link"]:
+        """The containers of --link. Raises NotFound, Conflict."""
+        from .links import link
+
+        found = []
+        wiring, container = self._services.wiring, self.container
+        for text in container.config.options.host.links:
+            reference, _, alias = text.partition(":")
+            other = self._services.find(reference)
+            found.append(link(container, alias, other, wiring.on_default(other.id)))
+        return found
 
     def _prepare(self, pid: int) -> None:
         """While the init mounts: its row, then its network interface."""
@@ -287,6 +308,7 @@ class Run:
             [address for place in places for address in endpoints.addresses(place.endpoint)],
             host.extra_hosts,
             endpoints.host_gateway(places),
+            [(link.address, link.names) for link in self._links],
         )
         write_file(f"{base}/hosts", hosts)
         embedded = any(endpoints.is_user_defined(place.network.name) for place in places)

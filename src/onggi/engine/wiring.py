@@ -266,6 +266,13 @@ class Wiring:
             drivers.remove(network)
             self._apply_rules(self._used())
 
+    def on_default(self, container_id: str) -> Endpoint | None:
+        """The container's place on the default network."""
+        found = self._store.networks.endpoints(
+            network_id=self._store.networks.get(endpoints.DEFAULT).id, container_id=container_id
+        )
+        return found[0] if found else None
+
     def networks_of(self, container_id: str) -> Sequence[Network]:
         """Those the container is on."""
         ids = {e.network_id for e in self._store.networks.endpoints(container_id=container_id)}
