@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from onggi.linux import rtnetlink
-from onggi.network import bridge, ipam, netns, ports, rules
+from onggi.network import bridge, ipam, netns, opening, ports, rules
 from onggi.spec.network import Endpoint, Network, PortBinding
 
 pytestmark = pytest.mark.root
@@ -530,3 +530,36 @@ def test_two_hosts_and_their_containers_through_published_ports(lab: Lab) -> Non
     assert lab.udp(third, (one, 5300), inside_a, 53) == "198.51.100.3"
     assert lab.udp(inside_b, (one, 5300), inside_a, 53) == two
     assert lab.tcp(third, (one, 8001), inside_a, 80) is None
+
+
+def test_a_dropping_firewall_lets_our_bridges_through_when_that_is_asked_for(
+    lab: Lab, one: Network
+) -> None:
+    lab.host.run(
+        "nft 'add table inet admin; add chain inet admin forward "
+        "{ type filter hook forward priority 0; policy drop; }'"
+    )
+    before = lab.host.run("nft list table inet admin")
+    lab.container("a", one, PortBinding("", 8000, 80))
+    two = lab.network("two", "br-two")
+    b = lab.container("b", two)
+    inside_a, inside_b = lab.machines["a"], lab.machines["b"]
+
+    def reached() -> tuple[str | None, str | None]:
+        return (
+            lab.tcp(inside_a, (NEIGHBOUR, 80), lab.neighbour, 80),
+            lab.tcp(lab.neighbour, (HOST, 8000), inside_a, 80),
+        )
+
+    assert reached() == (None, None)
+    for _ in range(2):  # the second time changes nothing
+        with lab.host.inside():
+            opening.apply("onggi", ["onggi0", "br-two"])
+        assert reached() == (HOST, NEIGHBOUR)
+        assert lab.host.run("nft list table inet admin").count("jump onggi") == 1
+    assert lab.tcp(inside_a, (b.address, 80), inside_b, 80) is None
+    for _ in range(2):
+        with lab.host.inside():
+            opening.apply("onggi", [])
+        assert lab.host.run("nft list table inet admin") == before
+    assert reached() == (None, None)

@@ -9,6 +9,9 @@
     reserved_space = "5GB"    # what always stays
     min_free_space = "10%"    # of the disk, for others
 
+    [network]
+    override_drops = true     # let our bridges through a firewall that drops what it forwards
+
 Later files win. `[registry]` is the registry package's.
 """
 
@@ -59,6 +62,18 @@ def profile(files: Iterable[str]) -> str:
             raise InvalidInput(f"{path}: security.profile: want a string")
         found = value
     return check_profile(found) if found else ""
+
+
+def overrides_drops(files: Iterable[str]) -> bool:
+    """Raises InvalidInput naming the file."""
+    found = False
+    for path in files:
+        table = _read(path, b"network").get("network", {})
+        value = table.get("override_drops", found) if isinstance(table, dict) else None
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{path}: network.override_drops: want true or false")
+        found = value
+    return found
 
 
 def _read(path: str, word: bytes) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Engine:
             self.store,
             self.paths,
             self.events,
-            settings.tier,
+            settings,
             lambda reference: self.containers.get(reference),
         )
         self.containers = Containers(

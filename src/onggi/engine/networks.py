@@ -18,7 +18,7 @@ from ..store.store import Store
 from ..typed import TYPE_CHECKING, Any
 from .events import Events
 from .paths import Paths
-from .tier import Tier
+from .settings import Settings
 
 if TYPE_CHECKING:
     from .pruning import Chosen
@@ -29,24 +29,32 @@ Find = Callable[[str], Container]
 
 
 class Networks:
-    def __init__(self, store: Store, paths: Paths, events: Events, tier: Tier, find: Find) -> None:
+    def __init__(
+        self, store: Store, paths: Paths, events: Events, settings: Settings, find: Find
+    ) -> None:
         """`find` looks a container up as it is now."""
         self._store = store
         self._paths = paths
         self._events = events
-        self._tier = tier
+        self._settings = settings
         self._find = find
 
     @cached_property
     def wiring(self) -> "Wiring":
-        if not self._tier.is_root:
+        if not self._settings.tier.is_root:
             from .userwiring import HostWiring, UserWiring
 
-            kind = HostWiring if self._tier.number == 4 else UserWiring
+            kind = HostWiring if self._settings.tier.number == 4 else UserWiring
             return kind(self._store, self, self._paths)
         from .wiring import Wiring
 
         return Wiring(self._store, self, self._paths.run)
+
+    def overrides_drops(self) -> bool:
+        """Whether the user wants our bridges let through in the firewall's own chains."""
+        from . import configuration
+
+        return configuration.overrides_drops(self._settings.config_files)
 
     # -- look
 

@@ -384,6 +384,10 @@ class Wiring:
                     drivers.ensure(network)
                     self._reattach(Place(network, endpoint))
             self._apply_rules(self._used())
+            if not self._networks.overrides_drops() and self._has_firewall:
+                from ..network import opening
+
+                opening.apply(self._table, ())  # of the time when it was wanted
             self._rename()
             self.naming.repair()
 
@@ -416,11 +420,15 @@ class Wiring:
     def _apply_rules(self, network_ids: set[str]) -> None:
         networks = [n for n in self._store.networks.list() if n.bridge and n.id in network_ids]
         text = rules.render(networks, self._store.networks.endpoints(), self._table)
-        self._install(text)
+        self._install(text, [network.bridge for network in networks])
 
-    def _install(self, text: str) -> None:
+    def _install(self, text: str, bridges: Sequence[str] = ()) -> None:
         try:
             bridge.apply(text, self._table)
+            if self._networks.overrides_drops():
+                from ..network import opening
+
+                opening.apply(self._table, bridges)
         except (Unavailable, OSError):
             if nftables.is_usable():
                 raise
