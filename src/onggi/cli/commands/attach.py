@@ -4,11 +4,11 @@ from ... import trace
 from ...errors import OnggiError
 from ...spec.container import Container
 from .. import ending
+from ..attaching import detach_sequence, refuse_false_terminal
 from ..command import Command
 from ..flags import Values, flag_table
 from ..relay import Interrupted, Relay, Stream
 from ..session import Session, refusal
-from .run import detach_sequence, refuse_false_terminal
 
 
 def attach(session: Session, values: Values, arguments: list[str]) -> int:

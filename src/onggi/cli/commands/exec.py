@@ -3,12 +3,11 @@
 from ...engine.execs import ExecOptions
 from ...errors import InvalidInput, NotFound
 from .. import environment, limits, tty
+from ..attaching import detach_sequence, refuse_false_terminal
 from ..command import Command
 from ..flags import Values, flag_table
 from ..relay import Interrupted, Relay
 from ..session import CommandError, Session
-from .lifecycle import missing_hint
-from .run import detach_sequence, refuse_false_terminal
 
 
 class ExecFailed(CommandError):
@@ -43,6 +42,8 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
             return 0
         stream = session.engine.execs.start(name, options)
     except NotFound as error:
+        from .lifecycle import missing_hint
+
         raise missing_hint(session, error, name) from error
     except InvalidInput as error:
         raise ExecFailed(error) from error

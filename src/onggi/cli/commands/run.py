@@ -3,11 +3,11 @@
 import os
 
 from ...errors import InvalidInput, NotFound
-from ...monitor import detachkeys
 from ...progress import Event, Report
 from ...spec.container import Container, ContainerOptions
 from ...spec.platform import parse_platform
 from ...spec.reference import parse_reference
+from ..attaching import StdinNotTerminal, detach_sequence, refuse_false_terminal
 from ..command import Command
 from ..ending import loopback_hints
 from ..flags import Values
@@ -15,12 +15,6 @@ from ..options import CHECKS, CREATE_FLAGS, RUN_FLAGS, container_options
 from ..session import CommandError, Session, WrongFlags, client_side, refusal, write_all
 
 USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
-
-
-class StdinNotTerminal(CommandError):
-    """`-it` without a terminal: docker's words and exit code, for run as well."""
-
-    exit_code = 1
 
 
 def create(session: Session, values: Values, arguments: list[str]) -> int:
@@ -142,19 +136,6 @@ def write_id(path: str, container_id: str) -> None:
         write_all(fd, container_id.encode())
     finally:
         os.close(fd)
-
-
-def detach_sequence(values: Values) -> bytes:
-    text = values.text("detach-keys") if values.given("detach-keys") else detachkeys.DEFAULT
-    try:
-        return detachkeys.parse_keys(text)
-    except ValueError as error:
-        raise refusal(str(error)) from error
-
-
-def refuse_false_terminal(tty: bool, stdin: bool) -> None:
-    if tty and stdin and not os.isatty(0):
-        raise StdinNotTerminal("the input device is not a TTY")
 
 
 def foreground(session: Session, values: Values, container: Container, keys: bytes) -> int:
