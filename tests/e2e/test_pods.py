@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,10 @@ def test_containers_of_a_pod_share_its_namespaces(onggi: Onggi, busybox: str) ->
     assert onggi.out("ps", "-aq") == ""  # it is no container of the user's
     onggi("run", "-d", "--pod", "web", "--name", "server", busybox, "sh", "-c",
           "hostname > /dev/shm/note; exec httpd -f -p 80 -h /dev/shm")  # fmt: skip
-    show = "hostname; wget -qO- http://127.0.0.1/note; cat /dev/shm/note; cat /etc/hosts"
+    show = (
+        "hostname; until wget -qO- http://127.0.0.1/note; do sleep 0.1; done; cat /dev/shm/note; "
+        "cat /etc/hosts"
+    )
     found = onggi.out("run", "--rm", "--pod", pod[:12], busybox, "sh", "-c", show).splitlines()
     assert found[:3] == ["web", "web", "web"]
     assert any(line.split() == ["10.9.9.9", "db"] for line in found)
@@ -136,3 +140,22 @@ def test_a_pod_whose_holder_was_killed(onggi: Onggi, busybox: str) -> None:
     pod = inspect(onggi, "frail")["Id"]
     assert "holds a pod" in onggi("rm", "-f", pod, code=1).stderr
     assert onggi.out("pod", "prune", "-f") == pod
+
+
+def test_a_pod_is_found_by_its_name(onggi: Onggi, busybox: str) -> None:
+    onggi("network", "create", "podnet")
+    try:
+        onggi("pod", "create", "--network", "podnet", "--network-alias", "shop", "--hostname", "h",
+              "web")  # fmt: skip
+        onggi("run", "-d", "--pod", "web", busybox, "sh", "-c",
+              "hostname > /tmp/name; exec httpd -f -p 80 -h /tmp")  # fmt: skip
+        ask = "for n in web shop; do wget -qO- http://$n/name || exit 1; done"
+        deadline = time.monotonic() + 60
+        while True:  # the server may still be on its way
+            done = onggi("run", "--rm", "--network", "podnet", busybox, "sh", "-c", ask, code=None)
+            if done.stdout == "h\nh\n":
+                break
+            assert time.monotonic() < deadline, done.stderr
+    finally:
+        onggi("pod", "rm", "-f", "--all")
+        onggi("network", "rm", "podnet")
