@@ -113,6 +113,23 @@ RUN stat -c '%a %u:%g %Y %n' /web/f.txt /bin/tool > /seen
         assert run(onggi, "cat", "/web/f.txt") == "new"
 
 
+def test_add_several_urls(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    with web() as site:
+        site.pages = {"/a": Answer(b"1"), "/b": Answer(b"2"), "/x/b": Answer(b"3")}
+        line = f"ADD --chown=7:8 {site.url}/a {site.url}/b {site.url}/x/b /web/"
+        top = context(tmp_path / "c", f"FROM {busybox}\n{line}\n", f="x")
+        build(onggi, top)
+        assert run(onggi, "sh", "-c", "cat /web/a /web/b; stat -c %u:%g /web/a") == "137:8"
+        site.pages["/b"] = Answer(b"4")
+        site.pages["/a"] = Answer(b"5")
+        build(onggi, top)
+        assert run(onggi, "cat", "/web/a", "/web/b") == "53"
+        (top / "Dockerfile").write_text(f"FROM {busybox}\n{line.replace('/web/', '/web')}\n")
+        assert "must be a directory" in fails(onggi, top)
+        (top / "Dockerfile").write_text(f"FROM {busybox}\nADD {site.url}/a f /web/\n")
+        assert "an ADD line of its own" in fails(onggi, top)
+
+
 @pytest.mark.sec("D9")
 def test_urls_that_must_not_be_followed(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     def endless(handler: BaseHTTPRequestHandler) -> None:

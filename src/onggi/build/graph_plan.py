@@ -430,10 +430,7 @@ class _Planner:
                     _check_context_source(item.keyword, source, self.options.context_name)
             return sources, origin, inputs
         if len(sources) + len(item.inline) > 1:
-            raise Unsupported(
-                "ADD of an address together with other sources is not supported",
-                hint="give every URL and repository an ADD line of its own",
-            )
+            return self.urls(item, sources, checksum)
         repository = address.repository(remote[0])
         operation: Operation
         if repository is None:
@@ -444,6 +441,29 @@ class _Planner:
             repository = repository._replace(commit=checksum or repository.commit)
             operation, name = GitOp(*repository, item.keep_git_dir), "/"
         return (name,), "", (self.vertex(operation, self.vertex(BaseOp())),)
+
+    def urls(
+        self, item: df.Copy, sources: tuple[str, ...], checksum: str
+    ) -> tuple[tuple[str, ...], str, tuple[int, ...]]:
+        """Several files from the web, as one origin; of two with the same name the later counts."""
+        plain = [s for s in sources if address.is_url(s) and address.repository(s) is None]
+        if len(plain) < len(sources) or item.inline or checksum:
+            raise Unsupported(
+                "ADD of a repository, or of a URL together with other files or a checksum, is not "
+                "supported",
+                hint="give every repository, and what it stands beside, an ADD line of its own",
+            )
+        names = tuple(address.file_name(source) for source in sources)
+        base = self.vertex(BaseOp())
+        epoch = self.options.epoch
+        made = [
+            self.vertex(UrlOp(source, name, "", epoch), base)
+            for source, name in zip(sources, names, strict=True)
+        ]
+        stack = made[0]
+        for vertex in made[1:]:
+            stack = self.vertex(MergeOp(), stack, vertex)
+        return tuple(dict.fromkeys(names)), "", (stack,)
 
     def origin(self, name: str, at: Source) -> tuple[str, tuple[int, ...]]:
         """(CopyOp.origin, the second input) of what from= names."""
