@@ -190,6 +190,8 @@ class Cgroup:
                 break
             except FileNotFoundError:  # another container's end removed our parent just now
                 continue
+        else:
+            self._group.make()
         warnings = self._group.apply(resources)
         if devices:
             warnings += self._group.restrict_devices(devices)
