@@ -136,7 +136,7 @@ class Machine:
     def processes(self, uid: int) -> list[str]:
         """The command lines of that user's processes, and of its subordinate ids'."""
         found = []
-        for entry in self._run("ps", "-eo", "uid:1,args").splitlines()[1:]:
+        for entry in self.run("ps", "-eo", "uid:1,args").splitlines()[1:]:
             owner, _, line = entry.strip().partition(" ")
             if int(owner) == uid or int(owner) >= SUBORDINATE:
                 found.append(line)
@@ -172,7 +172,7 @@ class Machine:
             self._registry.kill()
             self._registry.wait()
 
-    def _run(self, *words: str) -> str:
+    def run(self, *words: str) -> str:
         done = subprocess.run(
             [*self.enter(), *words], capture_output=True, text=True, check=True, timeout=60
         )

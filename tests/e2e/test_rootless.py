@@ -270,3 +270,21 @@ def test_the_users_store_is_a_registry(user: User) -> None:
         user.shell("kill $(pgrep -f '^onggi registry serve')")  # a signal stops at nsenter
         serving.communicate(timeout=60)
     user("rmi", "127.0.0.1:5077/busybox")
+
+
+def test_a_host_without_a_way_out(user: User) -> None:
+    """pasta refuses to start there, slirp4netns does not."""
+    user.machine.run("ip", "route", "del", "default")
+    try:
+        serve = "while :; do echo hello | nc -l -p 80; done"
+        words = ("run", "-d", "--name", "web", "-p", "18081:80", "busybox", "sh", "-c", serve)
+        user(*words)
+        assert user.fetch(18081) == "hello\n"
+        assert "slirp4netns" in user.out("doctor")
+        assert "default via 10.0.2.2" in user.out("exec", "web", "ip", "route")
+        user("restart", "-t", "0", "web")
+        assert user.fetch(18081) == "hello\n"
+        user("rm", "-f", "web")
+        assert not [line for line in user.machine.processes(user.uid) if "slirp" in line]
+    finally:
+        user.machine.run("ip", "route", "add", "default", "via", "192.0.2.1")

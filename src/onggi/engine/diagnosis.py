@@ -41,7 +41,7 @@ class Facts(NamedTuple):
     delegated: bool  # v2: we may make groups
     network: str  # what is missing for it, "" for nothing
     network_fix: str
-    routed: bool  # the host has a way out
+    helper: str  # what connects containers without root
     first_port: int  # net.ipv4.ip_unprivileged_port_start
     landlock: int
 
@@ -146,10 +146,7 @@ def _network(facts: Facts) -> Finding:
         return Finding("network", "problem", facts.network, facts.network_fix)
     if facts.tier.is_root:
         return Finding("network", "ok", "bridges and nftables")
-    if not facts.routed:
-        about = "pasta, but this host has no default route, without which it starts for nobody"
-        return Finding("network", "warning", about)
-    return Finding("network", "ok", "pasta")
+    return Finding("network", "ok", facts.helper)
 
 
 def _ports(facts: Facts) -> list[Finding]:

@@ -3,9 +3,9 @@
 import os
 
 from ..errors import OnggiError, Unavailable
-from ..linux import cgroup, delegation, landlock, mount, rtnetlink, tools, userns
+from ..linux import cgroup, delegation, landlock, mount, tools, userns
 from ..linux.seccomp import kernel_version
-from ..network import pasta
+from ..network import outside
 from ..spec.mount import LayerMount, RootFilesystem
 from ..store.store import Store
 from . import diagnosis, rootless
@@ -41,7 +41,7 @@ def look(store: Store, tier: Tier) -> Facts:
         delegated=not tier.is_root and bool(delegation.layout(layout).v2),
         network=missing,
         network_fix=fix,
-        routed=_has_route(),
+        helper="" if missing or tier.is_root else outside.name(),
         first_port=_number("/proc/sys/net/ipv4/ip_unprivileged_port_start", 1024),
         landlock=landlock.version(),
     )
@@ -71,17 +71,7 @@ def _network(tier: Tier) -> tuple[str, str]:
         except Unavailable as error:
             return error.message, "apt-get install nftables"
         return "", ""
-    missing = pasta.is_usable() if tier.number < 4 else ""
-    if not missing:
-        return "", ""
-    if "installed" in missing:
-        return missing, "sudo apt-get install passt"
-    return missing, f"sudo chmod 666 {pasta.TUN}"
-
-
-def _has_route() -> bool:
-    with rtnetlink.Netlink() as socket:
-        return any(not route.destination for route in rtnetlink.routes(socket))
+    return outside.missing() if tier.number < 4 else ("", "")
 
 
 def _try_overlay(store: Store) -> str:

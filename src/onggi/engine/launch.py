@@ -121,4 +121,5 @@ def check(config: ContainerConfig) -> list[str]:
         from . import foreign
 
         foreign.check(config)
-    return [*hostcheck.check(host), *tier.warnings(config.process.user)]
+    told = tier.warnings(config.process.user) if config.options.purpose == "run" else []
+    return [*hostcheck.check(host), *told]

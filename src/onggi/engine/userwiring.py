@@ -1,11 +1,12 @@
 """`Wiring` without root: no bridges, no firewall; each container on the default network gets a
-pasta of its own. Containers reach the outside and publish ports; they do not reach each other.
+helper of its own (network/outside). Containers reach the outside and publish ports; they do not
+reach each other.
 """
 
 from collections.abc import Mapping, Sequence
 
 from ..errors import Conflict, Unavailable, Unsupported
-from ..network import ipam, pasta, ports
+from ..network import ipam, outside, pasta, ports
 from ..spec.container import Container
 from ..spec.network import Endpoint, EndpointOptions, Network, PortBinding
 from ..store.store import Store
@@ -29,7 +30,7 @@ class UserWiring(Wiring):
         wanted: Mapping[str, EndpointOptions],
         ports_: tuple[PortBinding, ...],
     ) -> Connection:
-        missing = pasta.is_usable()
+        missing, _ = outside.missing()
         if missing:
             raise Unavailable(
                 f"no network without root: {missing}",
@@ -56,7 +57,7 @@ class UserWiring(Wiring):
 
     def attach(self, connection: Connection, pid: int) -> None:
         endpoint = connection.places[0].endpoint
-        pasta.start(pid, self._paths.running(endpoint.container_id), endpoint)
+        outside.start(pid, self._paths.running(endpoint.container_id), endpoint)
 
     def check_user_defined(self) -> None:
         raise Unsupported(_ONLY)
@@ -71,10 +72,10 @@ class UserWiring(Wiring):
         self._store.networks.remove(network.id)
 
     def loopback_up(self, pid: int) -> None:
-        pasta.loopback_up(pid)
+        outside.loopback_up(pid)
 
     def disconnect(self, container_id: str, *, links_later: bool = False) -> Sequence[Endpoint]:
-        pasta.stop(self._paths.running(container_id))
+        outside.stop(self._paths.running(container_id))
         self._store.networks.release(container_id)
         return ()
 

@@ -20,7 +20,8 @@ SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 ENVIRONMENT = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "HOME": "/"}
 PACKAGES = {  # Debian's name of the package that has the tool
     "nft": "nftables", "git": "git", "newuidmap": "uidmap", "newgidmap": "uidmap",
-    "pasta": "passt", "ssh": "openssh-client", "runc": "runc", "crun": "crun", "ps": "procps",
+    "pasta": "passt", "slirp4netns": "slirp4netns", "proot": "proot",
+    "ssh": "openssh-client", "runc": "runc", "crun": "crun", "ps": "procps",
     "ssh-agent": "openssh-client", "ssh-add": "openssh-client",
 }  # fmt: skip
 MAX_OUTPUT = 64 << 20

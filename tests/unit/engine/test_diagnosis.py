@@ -24,7 +24,7 @@ GOOD = Facts(
     delegated=True,
     network="",
     network_fix="",
-    routed=True,
+    helper="pasta",
     first_port=1024,
     landlock=7,
 )
@@ -96,7 +96,6 @@ def test_no_namespace(facts: Facts, fix: str) -> None:
         (GOOD._replace(cgroup_version=1, delegated=False), "control groups", "warning"),
         (GOOD._replace(cgroup_version=0, tier=ROOT), "control groups", "warning"),
         (GOOD._replace(network="pasta is not installed"), "network", "problem"),
-        (GOOD._replace(routed=False), "network", "warning"),
         (GOOD._replace(landlock=0), "landlock", "note"),
     ],
 )

@@ -8,6 +8,7 @@ from ...build.bases import OCI_LAYOUT
 from ...build.options import STDOUT, BuildOptions, CacheSource, CacheTarget, Failure
 from ...build.service import build, check, outline_of, targets_of
 from ...dockerfile import address
+from ...engine import tier
 from ...errors import InvalidInput, OnggiError
 from ...progress import Event, ignore
 from ...spec.container import HostOptions, Resources
@@ -68,6 +69,8 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     lines = progress(session, values, quiet=values.on("quiet") or to_stdout)
     if on_terminal and values.text("on-error") == "shell":
         options = options._replace(on_failure=partial(failed_shell, session, lines))
+    for text in tier.warnings(""):
+        session.warn(text)
     try:
         result = build(session.engine, options, lines)
     except OnggiError as error:
