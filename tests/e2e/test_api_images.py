@@ -104,7 +104,7 @@ def test_inspect(api: ApiServer, busybox: str, tagged: str) -> None:
     assert (reply.status, message(reply)) == (404, "No such image: ghost:latest")
     other = quote(json.dumps({"os": "linux", "architecture": "s390x"}))
     reply = api.request("GET", f"/images/busybox/json?platform={other}")
-    assert reply.status == 404 and "does not match the specified platform" in message(reply)
+    assert reply.status == 404 and "the specified platform" in message(reply)
     assert api.request("GET", f"/v1.48/images/busybox/json?platform={other}").status == 200
     reply = api.request("GET", f"/images/busybox/json?platform={other}&manifests=1")
     assert reply.status == 400 and "conflicting options" in message(reply)
@@ -244,6 +244,8 @@ def test_import_from_a_url(api: ApiServer, onggi: Onggi) -> None:
     assert first == {"status": f"Downloading from http://{source}"}
     assert last["status"].startswith("sha256:")
     onggi("rmi", "apitest/web:1")
+    refused = api.request("POST", f"/images/create?fromSrc={source}")
+    assert refused.status == 503 and "connection refused" in message(refused)
 
 
 # -- registries

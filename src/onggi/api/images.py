@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable
 
 from ..engine import imagelist, pruning
 from ..engine.imageview import layer_sizes
-from ..errors import Forbidden, InvalidInput, NotFound, OnggiError
+from ..errors import Forbidden, InvalidInput, OnggiError
 from ..progress import ignore
 from ..spec.digest import Digest
-from ..spec.image import Image
 from ..spec.platform import Platform, parse_platform
 from ..spec.reference import Reference, parse_reference
 from . import imagejson, progresslines, registryauth
@@ -56,16 +55,16 @@ def users_of(call: Call) -> dict[str, int]:
 
 def inspect(call: Call) -> Answer:
     wanted = platform_of(call, (1, 49))
-    if wanted is not None and call.version >= (1, 48) and call.query.flag("manifests"):
+    if wanted and call.version >= (1, 48) and call.query.flag("manifests"):
         raise InvalidInput("conflicting options: manifests and platform options cannot both be set")
-    _image(call, wanted)
+    call.engine.images.require(call.params["name"], wanted)
     found = call.engine.images.inspect(call.params["name"])
     return json_answer(imagejson.inspection(found, call.version))
 
 
 def history(call: Call) -> Answer:
-    _image(call, platform_of(call, (1, 48)))
-    return json_answer(imagejson.history(call.engine.images.history(call.params["name"])))
+    image = call.engine.images.require(call.params["name"], platform_of(call, (1, 48)))
+    return json_answer(imagejson.history(call.engine.images.history(image.id)))
 
 
 def create(call: Call) -> None:
@@ -101,24 +100,21 @@ def _import(call: Call, platform: str) -> None:
             id_ = images.import_(read, target, changes, message, platform=platform)
         else:
             url = source if "://" in source else f"http://{source}"
-            out.write(progresslines.line({"status": f"Downloading from {url}"}))
             id_ = images.import_from(
                 url, target, changes=changes, message=message, platform=platform
             )
+            out.write(progresslines.line({"status": f"Downloading from {url}"}))
         out.write(progresslines.line({"status": str(id_)}))
 
 
 def push(call: Call) -> None:
     name = _with_tag(call.params["name"], call.query.text("tag"))
-    _check_platform(call, name, platform_of(call, (1, 46)))
+    wanted = platform_of(call, (1, 46))
+    if wanted:
+        call.engine.images.require(name.familiar, wanted)
     images = call.engine.images.with_secrets(registryauth.of_image(call, str(name)))
     with call.progress() as out:
         images.push(str(name), out.report, all_tags=not name.tag)
-
-
-def _check_platform(call: Call, name: Reference, wanted: Platform | None) -> None:
-    if wanted is not None:
-        require_platform(call.engine.images.get(name.familiar), name.familiar, wanted)
 
 
 def tag(call: Call) -> Answer:
@@ -136,7 +132,7 @@ def remove(call: Call) -> Answer:
     if not name.strip():
         raise InvalidInput("image name cannot be blank")
     for text in call.query.many("platforms") if call.version >= (1, 50) else ():
-        require_platform(call.engine.images.get(name), name, _platform(text))
+        call.engine.images.require(name, _platform(text))
     removed = call.engine.images.remove(
         name, call.query.flag("force"), keep_parents=call.query.flag("noprune")
     )
@@ -182,8 +178,8 @@ def get(call: Call) -> None:
     name = call.params.get("name")
     names = [name] if name else list(call.query.many("names"))
     wanted = platform_of(call, (1, 48))
-    for text in names if wanted is not None else ():
-        require_platform(call.engine.images.get(text), text, wanted)
+    for text in names if wanted else ():
+        call.engine.images.require(text, wanted)
     with call.progress("application/x-tar") as out:
         write, flush = gathered(out)
         call.engine.images.save(names, write)
@@ -196,9 +192,9 @@ def load(call: Call) -> None:
     quiet = call.query.flag("quiet", True)
     with call.progress() as out:
         try:
-            names = call.engine.images.load(reader(call.chunks()), ignore if quiet else out.report)
-            for name in names:
-                require_platform(call.engine.images.get(name), name, wanted)
+            report = ignore if quiet else out.report
+            images = call.engine.images
+            for name in images.load(reader(call.chunks()), report, platform=wanted):
                 kind = "Loaded image ID" if name.startswith("sha256:") else "Loaded image"
                 out.write(progresslines.line({"stream": f"{kind}: {name}\n"}))
         except OnggiError as error:
@@ -239,17 +235,18 @@ def gathered(out: Stream) -> tuple[Callable[[bytes], None], Callable[[], None]]:
     return write, flush
 
 
-def platform_of(call: Call, since: tuple[int, int]) -> Platform | None:
-    """The parameter `platform`, a JSON object, which versions before `since` do not have."""
+def platform_of(call: Call, since: tuple[int, int]) -> str:
+    """The parameter `platform`, a JSON object, as os/architecture/variant; "" for none, and for
+    versions before `since`, which do not have it."""
     given = call.query.many("platform")
     if call.version < since or not given or not given[0]:
-        return None
+        return ""
     if len(given) > 1:
         raise InvalidInput("multiple platform parameters not supported")
     return _platform(given[0])
 
 
-def _platform(text: str) -> Platform:
+def _platform(text: str) -> str:
     try:
         fields = Fields(parse_json(text.encode(), what="platform"), "platform")
     except InvalidInput as error:
@@ -260,22 +257,7 @@ def _platform(text: str) -> Platform:
         raise InvalidInput("optional platform fields provided, but OS and Architecture are missing")
     if not found.os or not found.architecture:
         raise InvalidInput("both OS and Architecture must be provided")
-    return found
-
-
-def require_platform(image: Image, name: str, wanted: Platform | None) -> None:
-    if wanted is not None and not image.config.platform.matches(wanted):
-        raise NotFound(
-            f"image with reference {name} was found but its platform ({image.config.platform}) "
-            f"does not match the specified platform ({wanted})"
-        )
-
-
-def _image(call: Call, wanted: Platform | None) -> Image:
-    name = call.params["name"]
-    image = call.engine.images.get(name)
-    require_platform(image, name, wanted)
-    return image
+    return str(found)
 
 
 def _with_tag(name: str, tag_: str) -> Reference:
