@@ -361,7 +361,7 @@ def test_an_end_waits_for_who_has_the_container(onggi: Onggi, busybox: str) -> N
     state = ["inspect", "-f", "{{.State.Status}}", "box"]
     with open(f"{onggi.environment['ONGGI_RUN']}/locks/{full}") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        onggi("kill", "box")
+        killing = onggi.popen("kill", "box")  # which waits for the end to be recorded
         inode = f":{os.fstat(lock.fileno()).st_ino} "
         deadline = time.monotonic() + 60
         while not any(
@@ -371,7 +371,8 @@ def test_an_end_waits_for_who_has_the_container(onggi: Onggi, busybox: str) -> N
             time.sleep(0.01)
         assert not Path("/proc", pid, "exe").exists()
         assert onggi.out(*state) == "running"
-    onggi.until("exited", *state)
+    assert killing.communicate(timeout=60) == ("box\n", "")
+    assert onggi.out(*state) == "exited"
     onggi("start", "box")
     assert onggi.out("exec", "box", "ls", "/sys/class/net").split() == ["eth0", "lo"]
     onggi("stop", "-t", "0", "box")

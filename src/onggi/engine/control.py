@@ -83,7 +83,8 @@ class Control:
     # -- ending it
 
     def kill(self, container: Container, signal: str) -> None:
-        """Send a signal. One that asks for the end also keeps the policy from restarting it."""
+        """Send a signal. One that asks for the end also keeps the policy from restarting it; after
+        SIGKILL the end is waited for, as docker does."""
         number = signal_number(signal)
         lifecycle.require(container, "kill")
         ending = number in ENDING or number == stop_signal_number(container.config.stop_signal)
@@ -97,12 +98,16 @@ class Control:
             raise Conflict(f"cannot kill container: {container.name}: it has just ended")
         try:
             self._send(container, pidfd, number)
+            if ending and container.state.status == "paused":
+                self.unpause(container)  # docker: so that it can take the signal
+            elif number == signals.SIGKILL:
+                cgroup_of(container).thaw()
+            if number == signals.SIGKILL:
+                _require_end(container, pidfd)
         finally:
             os.close(pidfd)
-        if ending and container.state.status == "paused":
-            self.unpause(container)  # docker: so that it can take the signal
-        elif number == signals.SIGKILL:
-            cgroup_of(container).thaw()
+        if number == signals.SIGKILL:
+            _await_burial(container)
 
     def stop(
         self,
