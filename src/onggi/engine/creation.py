@@ -86,7 +86,7 @@ class Creation:
         return self._create(options._replace(purpose="build"), image)
 
     def _create(self, options: ContainerOptions, image: Image) -> Container:
-        from . import launch, layerlimit, merge, points, security
+        from . import launch, merge, points, security
         from .mountpoints import Mounts
 
         trace.mark("modules to create and start loaded")
@@ -108,6 +108,8 @@ class Creation:
                 trace.mark("configuration made and checked")
                 self._paths.make_container(container_id)
                 if options.host.storage_options:
+                    from . import layerlimit
+
                     layerlimit.limit(self._paths, container_id, options.host.storage_options)
                 container = self._insert(container_id, options.name, config)
             except BaseException:
