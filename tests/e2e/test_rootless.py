@@ -1,6 +1,7 @@
 """The first slice as an unprivileged user: with subordinate ids, and with a single id."""
 
 import json
+import os
 import re
 import tarfile
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from onggi.linux.cgroup import remove_group
 from registry_server import PROGRAM
 
 from .machine import Machine, User, machine
@@ -288,3 +290,40 @@ def test_a_host_without_a_way_out(user: User) -> None:
         assert not [line for line in user.machine.processes(user.uid) if "slirp" in line]
     finally:
         user.machine.run("ip", "route", "add", "default", "via", "192.0.2.1")
+
+
+@pytest.fixture
+def delegated(user: User, tmp_path: Path) -> Iterator[Path]:
+    """A v2 group that is the user's, with all of its commands in it."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4] for line in lines if " - cgroup2 " in line]
+    if not points:
+        pytest.skip("no cgroup2")
+    group = Path(points[0], f"delegated-{user.name}-{os.getpid()}")
+    group.mkdir()
+    script, before = tmp_path / "within", user.command
+    script.write_text(f'#!/bin/sh\necho $$ > {group}/cgroup.procs && exec {before} "$@"\n')
+    script.chmod(0o755)
+    try:
+        for path in (group, group / "cgroup.procs", group / "cgroup.subtree_control"):
+            os.chown(path, user.uid, user.uid)
+        user.command = script
+        yield group
+    finally:
+        user.remove_containers()
+        user.command = before
+        remove_group(str(group), time.monotonic() + 60)
+
+
+def test_a_delegated_group(user: User, delegated: Path) -> None:
+    by_name = {f["Name"]: f for f in json.loads(user.out("doctor", "-f", "json"))["Findings"]}
+    assert by_name["control groups"]["About"] == "v2, a group is delegated to us"
+    id_ = user.out("run", "-d", "--name", "held", "busybox", "sleep", "600")
+    assert (delegated / "onggi" / id_ / "cgroup.procs").read_text().strip()
+    user("pause", "held")
+    assert user.out("inspect", "-f", "{{.State.Status}}", "held") == "paused"
+    user("unpause", "held")
+    assert user.out("exec", "held", "echo", "here") == "here"
+    assert "sleep 600" in user.out("top", "held")
+    user("rm", "-f", "held")
+    assert not (delegated / "onggi" / id_).exists()

@@ -7,7 +7,7 @@ others by the pidfd of the container's first process, so no namespace is looked 
 import os
 
 from .. import trace
-from ..errors import Conflict, OnggiError
+from ..errors import Conflict, Forbidden, OnggiError
 from ..linux import namespace, process, safefs
 from ..linux.cgroup import Cgroup
 from ..typed import NoReturn
@@ -99,6 +99,11 @@ def _clone(plan: JoinPlan, cgroup: Cgroup | None, target: int) -> tuple[int, int
             target if "pid" in plan.namespaces else None,
             lambda: namespace.clone3(cgroup_fd=cgroup_fd),
         )
+    except PermissionError as error:
+        raise Forbidden(
+            f"cannot enter the container's control group: {error.strerror}",
+            hint="it was delegated to the session that started the container: run this there",
+        ) from error
     except OSError as error:  # ESRCH, ENOMEM: the container's first process has just ended
         raise Conflict(f"the container is not running: {error.strerror}") from error
     finally:
