@@ -4,6 +4,7 @@ import argparse
 import datetime
 import os
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def main() -> int:
     for name in ("busybox:latest", "python:3.11"):  # may need the outside
         base_image(name)
     world.wheels()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     words = sys.argv[1:]
     for flag in ("json", "markdown"):
         path = getattr(parsed, flag)

@@ -127,7 +127,7 @@ def start(states: States, container_id: str) -> None:
     if go is None or not record.alive:
         status = states.status(record)
         raise Conflict(f"cannot start a container that is {status}")
-    config = oci.parse(record.config, record.bundle)
+    config = oci.parse(record.config, record.bundle, compiled=False)
     report = states.open_report(container_id)
     end = handshake.ParentEnd(go, report, handshake.CREATE_PREFIX)
     pidfd = process.open_process(record.pid, record.pid_start)
@@ -179,7 +179,9 @@ def delete(states: States, record: Record, *, force: bool) -> None:
     record.cgroup.kill_all()
     record.cgroup.remove()
     states.remove(record.id)
-    run_last_hooks(oci.parse(record.config, record.bundle), as_oci(record, "stopped"))
+    run_last_hooks(
+        oci.parse(record.config, record.bundle, compiled=False), as_oci(record, "stopped")
+    )
 
 
 def run_last_hooks(config: oci.Bundle, state: dict[str, Any]) -> None:

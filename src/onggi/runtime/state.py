@@ -11,11 +11,10 @@ from .. import jsons
 from ..errors import Conflict, InvalidInput, NotFound
 from ..linux import process, safefs
 from ..linux.cgroup import Cgroup
-from ..patterns import Pattern
 from ..typed import Any, Literal, NamedTuple
 
 Status = Literal["creating", "created", "running", "paused", "stopped"]
-_ID = Pattern(r"[A-Za-z0-9_+.-]{1,255}")
+_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _RECORD, _GO, _REPORT = "state.json", "start", "outcome"
 
 
@@ -65,7 +64,8 @@ class States:
             raise Conflict(f"container with given ID already exists: {container_id}") from error
 
     def directory(self, container_id: str) -> str:
-        if not _ID.fullmatch(container_id) or container_id in (".", ".."):
+        length = len(container_id)
+        if not 0 < length < 256 or not _ID.issuperset(container_id) or container_id in (".", ".."):
             raise InvalidInput(f"invalid id format: {container_id[:128]!r}")
         return os.path.join(self.root, container_id)
 
