@@ -5,7 +5,6 @@ directory that holds onggi's dependencies. Nothing comes from the caller's direc
 variables or from .pth files. It never looks at the arguments: that is each program's own main.
 """
 
-import _collections_abc
 import os
 import sys
 import time
@@ -127,12 +126,6 @@ def finish(status: int) -> None:
     os._exit(status)
 
 
-def shorten_imports() -> None:
-    """Everything of ours says `collections.abc`, which is this module, but by that name brings all
-    of `collections` with it: 1 ms of a start of onggi-runtime. collections does the same."""
-    sys.modules.setdefault("collections.abc", _collections_abc)
-
-
 def open_shelf() -> Shelf:
     """After the main is imported: `--version` needs no more than that."""
     package = os.path.dirname(__file__)
@@ -145,7 +138,6 @@ def boot() -> None:
     site, program, *arguments = sys.argv[1:]
     open_standard_streams()
     collect_rarely()
-    shorten_imports()
     refusal = prepare(site)
     if refusal:
         sys.stderr.write(f"{program}: {refusal}\n")
