@@ -345,10 +345,9 @@ def _link(reply: nlmsg.Reply) -> Link:
     )
 
 
-def routes(socket: Netlink, *, v6: bool = False) -> list[Route]:
-    """The unicast routes of every table, of one family."""
-    family = _INET6 if v6 else _INET
-    body = nlmsg.route_body(family, 0, table=0, protocol=0, scope=0, kind=0)
+def routes(socket: Netlink) -> list[Route]:
+    """The unicast IPv4 routes of every table."""
+    body = nlmsg.route_body(_INET, 0, table=0, protocol=0, scope=0, kind=0)
     found = []
     for reply in socket.dump(nlmsg.Request(_GETROUTE, body, "list routes")):
         prefix_length, _table, kind, values = nlmsg.route_header(reply.body)
@@ -357,7 +356,7 @@ def routes(socket: Netlink, *, v6: bool = False) -> list[Route]:
         target, device, metric = (values.get(k) for k in (_RTA_DST, _RTA_OIF, _RTA_PRIORITY))
         found.append(
             Route(
-                _socket.inet_ntop(family, target) if target else "",
+                _socket.inet_ntop(_INET, target) if target else "",
                 prefix_length,
                 nlmsg.u32(device) if device else 0,
                 nlmsg.u32(metric) if metric else 0,

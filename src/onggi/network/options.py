@@ -15,7 +15,6 @@ BRIDGE_NAME = f"{_BRIDGE}name"
 ICC = f"{_BRIDGE}enable_icc"
 MASQUERADE = f"{_BRIDGE}enable_ip_masquerade"
 BINDING_V4 = f"{_BRIDGE}host_binding_ipv4"
-BINDING_V6 = f"{_BRIDGE}host_binding_ipv6"
 MODE_V4 = f"{_BRIDGE}gateway_mode_ipv4"
 MODE_V6 = f"{_BRIDGE}gateway_mode_ipv6"
 INHIBIT_V4 = f"{_BRIDGE}inhibit_ipv4"
@@ -37,12 +36,10 @@ class BridgeOptions(NamedTuple):
     icc: bool = True
     masquerade: bool = True
     binding: str = ""
-    binding6: str = ""
     mode: str = "nat"
     mode6: str = "nat"
     inhibit_v4: bool = False
     mtu: int = 0
-    interface_prefix: str = "eth"
 
 
 class ParentOptions(NamedTuple):
@@ -52,7 +49,6 @@ class ParentOptions(NamedTuple):
     mode: str = ""
     flag: str = ""
     mtu: int = 0
-    interface_prefix: str = "eth"
 
 
 def bridge_options(options: Mapping[str, str]) -> BridgeOptions:
@@ -60,17 +56,16 @@ def bridge_options(options: Mapping[str, str]) -> BridgeOptions:
     name = options.get(BRIDGE_NAME, "")
     if name:
         check_interface(name)
+    _check_prefix(options)
     return BridgeOptions(
         name=name,
         icc=_boolean(options, ICC, default=True),
         masquerade=_boolean(options, MASQUERADE, default=True),
         binding=_address(options, BINDING_V4),
-        binding6=_address(options, BINDING_V6),
         mode=_choice(options, MODE_V4, MODES),
         mode6=_choice(options, MODE_V6, MODES),
         inhibit_v4=_boolean(options, INHIBIT_V4, default=False),
         mtu=_mtu(options),
-        interface_prefix=_prefix(options),
     )
 
 
@@ -88,7 +83,8 @@ def parent_options(driver: str, options: Mapping[str, str]) -> ParentOptions:
     parent = options.get("parent", "")
     if parent:
         check_interface(parent)
-    return ParentOptions(parent, mode, flag, _mtu(options), _prefix(options))
+    _check_prefix(options)
+    return ParentOptions(parent, mode, flag, _mtu(options))
 
 
 def check_interface(name: str) -> str:
@@ -137,7 +133,6 @@ def _choice(options: Mapping[str, str], label: str, known: tuple[str, ...]) -> s
     return value
 
 
-def _prefix(options: Mapping[str, str]) -> str:
-    prefix = options.get(PREFIX, "eth")
-    check_interface(f"{prefix}0")
-    return prefix
+def _check_prefix(options: Mapping[str, str]) -> None:
+    if PREFIX in options:
+        check_interface(f"{options[PREFIX]}0")
