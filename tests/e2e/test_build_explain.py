@@ -95,6 +95,9 @@ RUN --mount=type=cache,target=/c,id=things dd if=/dev/zero of=/c/f bs=1k count=5
     mounts = lone.out("builder", "du", "--filter", "type=exec.cachemount", "--format", "{{.ID}}")
     assert len(mounts.split()) == 1
     lone("builder", "prune", "-af", "--filter", "id=none")
+    lone("builder", "prune", "-f", "--max-used-space", "1g", "--min-free-space", "1")
+    lone("builder", "prune", "-f", "--reserved-space", "1g")
+    assert lone.out("builder", "du", "--filter", "type=exec.cachemount", "--format", "{{.ID}}")
     lone("builder", "prune", "-f", "--keep-storage", "400k")  # what the image holds frees nothing
     left = lone.out("builder", "du", "--format", "{{.Type}}").split()
     assert left == ["regular", "regular"]

@@ -49,6 +49,8 @@ class LiveBuild:
     def take(self, event: Event, now_s: float) -> None:
         match event:
             case StepStarted():
+                if event.number == 1:  # of another platform, or a build that looks again
+                    self._done = 0
                 self._total = event.total
                 self._running[event.number] = Running(event, now_s)
             case StepOutput():

@@ -226,13 +226,13 @@ BUILDER_PRUNE = Command(
     summary="Remove build cache",
     run=builder,
     flags=flag_table(
-        "  -a, --all                  Remove all unused build cache, not just dangling ones\n"
-        '      --filter filter        Provide filter values (e.g. "until=24h")\n'
-        "  -f, --force                Do not prompt for confirmation\n"
-        "      --keep-storage bytes   Amount of disk space to keep for cache\n"
-        "      --max-used-space bytes Maximum amount of disk space allowed to keep for cache\n"
-        "      --min-free-space bytes Target amount of free disk space after pruning\n"
-        "      --reserved-space bytes Amount of disk space always allowed to keep for cache\n"
+        "  -a, --all                    Remove all unused build cache, not just dangling ones\n"
+        '      --filter filter          Provide filter values (e.g. "until=24h")\n'
+        "  -f, --force                  Do not prompt for confirmation\n"
+        "      --keep-storage bytes     Amount of disk space to keep for cache\n"
+        "      --max-used-space bytes   Maximum amount of disk space allowed to keep for cache\n"
+        "      --min-free-space bytes   Target amount of free disk space after pruning\n"
+        "      --reserved-space bytes   Amount of disk space always allowed to keep for cache\n"
     ),
 )
 SYSTEM_PRUNE = Command(
