@@ -40,10 +40,6 @@ def json_answer(value: Any, status: int = 200) -> Answer:
     return Answer(status, canonical(value) + b"\n", "application/json")
 
 
-def text_answer(text: str, status: int = 200) -> Answer:
-    return Answer(status, text.encode(), "text/plain; charset=utf-8")
-
-
 EMPTY = Answer(204)
 
 

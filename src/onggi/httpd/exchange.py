@@ -69,7 +69,6 @@ class Exchange:
         self._waits = False  # for "100 Continue"
         self._finished = False
         self.status = 0  # of the answer, 0 before it is begun
-        self.sent_bytes = 0
         self.hijacked = False
         self.request = self._parse(head, peer, label)
 
@@ -169,7 +168,6 @@ class Exchange:
         data = self._head(status, fields)
         if body and self.request.method != "HEAD" and status not in (204, 304):
             data += self._machine.send(h11.Data(data=body)) or b""
-            self.sent_bytes += len(body)
         self._send(data + (self._machine.send(h11.EndOfMessage()) or b""))
 
     def begin(self, status: int, headers: Iterable[Header]) -> None:
@@ -180,7 +178,6 @@ class Exchange:
         """Raises Gone."""
         if data:
             self._send(self._machine.send(h11.Data(data=data)))
-            self.sent_bytes += len(data)
 
     def end(self) -> None:
         self._send(self._machine.send(h11.EndOfMessage()))
