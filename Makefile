@@ -1,5 +1,6 @@
 # make demo    the example Django project, built and served on http://127.0.0.1:8000/
 # make test    everything that must hold: style, types, and every test (as root: all of them)
+# make buildpeers     docker's and buildah's images of tests/buildpeers, compared and recorded anew
 # make differential   docker's side of tests/differential, recorded anew (root, dockerd on PATH)
 # make bench   onggi beside docker, podman and others (root; docs/bench.md): ROW=run QUICK=1 JSON=file
 # make check   the quick part of it: style, types, unit tests, architecture
@@ -8,7 +9,7 @@ PORT ?= 8000
 RUN := .venv/bin/python -m
 SCRIPTS := tools/base_image tools/demo tools/dockerd tools/openapi tools/parity
 
-.PHONY: demo test bench check differential style clean
+.PHONY: demo test bench check differential buildpeers style clean
 
 demo:
 	tools/setup
@@ -27,6 +28,11 @@ bench:
 differential:
 	tools/setup dev
 	PYTHONPATH=tests tools/dockerd $(RUN) differential.record
+
+buildpeers:
+	tools/setup dev
+	tools/setup packages buildah
+	PYTHONPATH=tests tools/dockerd $(RUN) buildpeers.record
 
 style:
 	tools/setup dev
