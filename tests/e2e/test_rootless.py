@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import pytest
 from onggi.linux.cgroup import remove_group
 from registry_server import PROGRAM
 
+from .conftest import Onggi
 from .machine import Machine, User, machine
 
 pytestmark = pytest.mark.root
@@ -20,6 +23,9 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    for tool in ("newuidmap", "pasta", "slirp4netns"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
     with machine(tmp_path_factory.mktemp("machine")) as made:
         yield made
 
@@ -215,6 +221,16 @@ def test_another_users_store_is_refused(host: Machine, user: User) -> None:
     other.shell("mkdir -p ~/mine && chmod 777 ~/mine")
     done = user("--root", f"/home/{other.name}/mine", "ps", code=1)
     assert "stores of different users do not mix" in done.stderr
+    user.shell("ln -sfn ~/own ~/link; mkdir -p ~/own")
+    subprocess.run(["chown", "-h", str(other.uid), user.home / "link"], check=True)
+    done = user("--run-root", f"/home/{user.name}/link", "ps", code=1)
+    assert "another user's link" in done.stderr
+
+
+def test_root_refuses_a_users_store(shared_onggi: Onggi, tmp_path: Path) -> None:
+    os.chown(tmp_path, 61001, 61001)
+    done = shared_onggi("--root", str(tmp_path), "ps", code=1)
+    assert "belongs to the user 61001" in done.stderr
 
 
 def test_doctor_and_info_name_the_tier(user: User) -> None:

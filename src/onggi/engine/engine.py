@@ -17,6 +17,7 @@ from .images import Images
 from .networks import Networks
 from .paths import Paths
 from .settings import Settings
+from .tier import check_owner
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -49,6 +50,7 @@ class Engine:
     ) -> None:
         """`root` outlives a boot, `run` does not. `warn` gets one line for the user at a time. A
         program with threads gives a `spawner`, which then starts containers and execs."""
+        check_owner(root)
         self._settings = settings
         self._warn = warn
         self.spawner = spawner

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from ..errors import Forbidden, Unavailable
 from ..linux import idmap, namespace, process, tools, userns
 from . import subids
+from .tier import check_owner
 
 TITLE = "onggi: keeps the user namespace"
 
@@ -25,7 +26,10 @@ def enter(root: str, run: str) -> None:
     """Become root of the user's namespace. Raises Unavailable with the reason when the kernel or
     its administrator does not let us, Forbidden when the directories are another user's."""
     for path in (root, run):
-        _make_private(path)
+        os.makedirs(path, 0o700, exist_ok=True)
+        check_owner(path)
+        if os.lstat(path).st_uid not in (0, os.geteuid()):
+            raise Forbidden(f"{path} is another user's link: who owns it says where it leads")
     with _locked(f"{run}/namespace") as record:
         fd = _held(record)
         if fd is None:
@@ -36,17 +40,6 @@ def enter(root: str, run: str) -> None:
         raise Unavailable("the process that keeps the user namespace has died at once")
     userns.join(fd)
     os.close(fd)
-
-
-def _make_private(path: str) -> None:
-    """Ours alone. What is missing of it is made; another's directory is refused."""
-    os.makedirs(path, 0o700, exist_ok=True)
-    status = os.stat(path)
-    if status.st_uid != os.geteuid():
-        raise Forbidden(
-            f"{path} belongs to the user {status.st_uid}: stores of different users do not mix",
-            hint="name directories of your own with --root and --run-root",
-        )
 
 
 @contextmanager

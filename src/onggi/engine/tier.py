@@ -11,6 +11,7 @@ What follows from a tier is asked of the record, never of the process.
 import os
 from functools import cache
 
+from ..errors import Forbidden
 from ..typed import NamedTuple
 
 EVERY_ID = 0xFFFFFFFF
@@ -36,6 +37,19 @@ NO_ISOLATION = (
     "can (onggi doctor says why, and how to get more)"
 )
 NOTHING = Tier(4, "no isolation", 1)
+
+
+def check_owner(path: str) -> None:
+    """Raises Forbidden for another user's directory: what root and others keep does not mix."""
+    try:
+        owner = os.stat(path).st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise Forbidden(
+            f"{path} belongs to the user {owner}: stores of different users do not mix",
+            hint="name directories of your own with --root and --run-root",
+        )
 
 
 @cache
