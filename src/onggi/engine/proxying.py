@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from ..errors import Unavailable
+from ..errors import Unavailable, Unsupported
 from ..linux import tools
 from ..network.proxy import FIRST_FD, LIFE_FD, Target
 from ..spec import codec
@@ -16,7 +16,7 @@ from .programs import command
 
 def start(endpoint: Endpoint, bindings: Sequence[PortBinding], held: Sequence[int]) -> int:
     """A descriptor that keeps the relay alive: when it is closed, by whomever, the relay ends.
-    `held` are the bound sockets. Raises Unavailable."""
+    `held` are the bound sockets. Raises Unavailable, Unsupported."""
     targets = [_target(descriptor, endpoint, bindings) for descriptor in held]
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -35,10 +35,13 @@ def start(endpoint: Endpoint, bindings: Sequence[PortBinding], held: Sequence[in
 
 
 def _target(descriptor: int, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> Target:
-    """Where the port that the socket holds leads: to an address of the same family if there is."""
+    """Where the port that the socket holds leads: to an address of the same family if there is.
+    Raises Unsupported."""
     with socket.socket(fileno=os.dup(descriptor)) as door:
         host, port, *_ = door.getsockname()
         protocol = "udp" if door.type == socket.SOCK_DGRAM else "tcp"
+        if door.proto == socket.IPPROTO_SCTP:
+            raise Unsupported("publishing SCTP ports needs nftables")
         v6 = door.family == socket.AF_INET6
     binding = next(
         b for b in bindings

@@ -42,6 +42,7 @@ class Relay:
         self._life = life
         self._epoll = select.epoll()
         self._work: dict[int, Callable[[int], None]] = {}
+        self._sockets: dict[int, socket.socket] = {}
         self._flows: dict[tuple[int, Any], tuple[socket.socket, float]] = {}
         self._epoll.register(life, select.EPOLLIN)
         for door, target in doors:
@@ -55,6 +56,7 @@ class Relay:
 
     def watch(self, one: socket.socket, work: Callable[[int], None]) -> None:
         self._work[one.fileno()] = work
+        self._sockets[one.fileno()] = one
         self._epoll.register(one, select.EPOLLIN)
 
     def want(self, one: socket.socket, events: int) -> None:
@@ -62,17 +64,28 @@ class Relay:
 
     def drop(self, one: socket.socket) -> None:
         self._work.pop(one.fileno(), None)
+        self._sockets.pop(one.fileno(), None)
         one.close()
 
     def run(self) -> None:
-        while True:
-            for descriptor, events in self._epoll.poll(_FLOW_S):
-                if descriptor == self._life:
-                    return
-                work = self._work.get(descriptor)
+        """Until the other end of `life` is closed; then everything is."""
+        while self._turn():
+            self._forget_flows()
+        for one in tuple(self._sockets.values()):
+            self.drop(one)
+        self._epoll.close()
+
+    def _turn(self) -> bool:
+        for descriptor, events in self._epoll.poll(_FLOW_S):
+            if descriptor == self._life:
+                return False
+            work = self._work.get(descriptor)
+            try:
                 if work is not None:
                     work(events)
-            self._forget_flows()
+            except OSError:
+                continue  # one that cannot be relayed keeps none of the others
+        return True
 
     # -- streams
 
