@@ -184,10 +184,23 @@ def _be_holder(channel: int, join: int) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
+            _become_small()
             while True:
                 signal.pause()
     finally:
         os._exit(1)
+
+
+def _become_small() -> None:
+    """The same in 0.1 MB, where a program can be executed from memory; else it returns."""
+    from ..linux import pause
+
+    try:
+        fd = os.memfd_create("onggi")
+        os.write(fd, pause.program())
+        os.execve(fd, [TITLE], {})  # noqa: S606 - a program of ours
+    except OSError:
+        pass
 
 
 def maps() -> tuple[subids.Map, subids.Map]:
