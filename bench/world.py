@@ -106,7 +106,7 @@ def enter(arguments: list[str]) -> int:
 
 def sweep(home: Path) -> None:
     """What a killed engine leaves: control groups and files."""
-    for name in ("docker-bench", "podman-bench", "onggi", "onggi-runtime"):
+    for name in ("docker-bench", "libpod_parent", "onggi", "onggi-runtime"):
         for top in Path("/sys/fs/cgroup").glob(f"**/{name}"):
             for group in [*sorted(top.glob("**/"), reverse=True)]:
                 with contextlib.suppress(OSError):
