@@ -139,6 +139,22 @@ def test_connect_and_disconnect(api: ApiServer, onggi: Onggi, network: str, busy
         assert api.request("POST", target, body).status == status, (target, body)
 
 
+def test_old_links_say_nothing_on_a_network_of_the_users(
+    api: ApiServer, onggi: Onggi, network: str, busybox: str
+) -> None:
+    """docker-compose 1.29 sends them along with those of the network."""
+    onggi("run", "-d", "--name", "other", "--network", "apinet", busybox, "sleep", "1000")
+    body = {
+        "Image": busybox,
+        "Cmd": ["nslookup", "known"],
+        "HostConfig": {"NetworkMode": "apinet", "Links": ["/other:/linked/known"]},
+        "NetworkingConfig": {"EndpointsConfig": {"apinet": {"Links": ["other:known"]}}},
+    }
+    assert api.request("POST", "/containers/create?name=linked", body).status == 201
+    assert api.request("POST", "/containers/linked/start").status == 204
+    assert api.request("POST", "/containers/linked/wait").json()["StatusCode"] == 0
+
+
 def test_prune(api: ApiServer, network: str) -> None:
     kept = api.request("POST", f"/networks/prune?filters={filters(**{'label!': ['team']})}").json()
     assert "apinet" not in (kept["NetworksDeleted"] or [])

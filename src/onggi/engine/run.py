@@ -234,8 +234,8 @@ class Run:
         wanted = endpoints.asked(config.options.host)
         if not wanted or "network" in self._joined:
             return
-        if config.options.host.links:
-            self._links = self._linked()
+        if config.options.host.links and endpoints.DEFAULT in wanted:
+            self._links = self._linked()  # elsewhere they are names for the resolver
         wiring = self._services.wiring
         self._connection = wiring.connect(self.container, wanted, wanted_ports(config))
         self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
