@@ -151,7 +151,7 @@ def test_attach(client: Any) -> None:
         container.start()
         wire._sock.sendall(b"by socket\n")
         assert wire.read(8 + 10).endswith(b"by socket\n")
-    container.kill()
+    assert container.wait()["StatusCode"] == 0  # docker-py asks for the end of input with ours
     talker = client.containers.create("busybox", "sh -c 'sleep 0.3; echo attached'")
     stream = talker.attach(stream=True, logs=True)
     talker.start()

@@ -117,10 +117,12 @@ def test_lives(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
 
 def test_archives(away: Elsewhere, onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     away("tag", busybox, "away:saved")
-    away("save", "-o", str(tmp_path / "image.tar"), "away:saved")
-    away("rmi", "away:saved")
-    assert away.out("load", "-qi", str(tmp_path / "image.tar")) == "Loaded image: away:saved"
-    onggi("rmi", "away:saved")
+    try:
+        away("save", "-o", str(tmp_path / "image.tar"), "away:saved")
+        away("rmi", "away:saved")
+        assert away.out("load", "-qi", str(tmp_path / "image.tar")) == "Loaded image: away:saved"
+    finally:
+        onggi("rmi", "away:saved", code=None)
     onggi("create", "--name", "box", busybox)
     away("export", "-o", str(tmp_path / "files.tar"), "box")
     listed = subprocess.run(["tar", "tf", tmp_path / "files.tar"], capture_output=True, text=True)

@@ -67,9 +67,10 @@ def test_unhealthy_after_the_retries_and_back(onggi: Onggi, busybox: str) -> Non
     assert settled(onggi, "unhealthy")["FailingStreak"] >= 2
     assert "(unhealthy)" in onggi.out("ps", "--filter", "health=unhealthy")
     onggi("exec", "box", "touch", "/ok")
-    settled(onggi, "healthy")
-    said = onggi.out("events", "--since", since, "--until", "0s", "--filter", "container=box",
-                     "--filter", "event=health_status", "--format", "{{.Action}}")  # fmt: skip
+    settled(onggi, "healthy")  # the event comes after it
+    said = onggi.until("health_status: healthy", "events", "--since", since, "--until", "0s",
+                       "--filter", "container=box", "--filter", "event=health_status",
+                       "--format", "{{.Action}}")  # fmt: skip
     assert said.splitlines() == ["health_status: unhealthy", "health_status: healthy"]
 
 

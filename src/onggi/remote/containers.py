@@ -55,6 +55,9 @@ class Containers:
                 continue  # removed meanwhile
         return found
 
+    def network_names(self, container: Container) -> Sequence[str]:
+        return container.config.options.host.network_mode.split(",")
+
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
         return records.ports(self.inspect(container.id))
 

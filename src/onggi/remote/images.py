@@ -11,6 +11,7 @@ from ..errors import InvalidInput, NotFound, OnggiError
 from ..progress import Layer, LayerAction, Message, Report, ignore
 from ..registry.credentials import Credentials
 from ..spec.image import Image
+from ..spec.platform import parse_platform
 from ..spec.reference import Reference, parse_reference
 from ..typed import Any, NamedTuple, get_args
 from . import records
@@ -38,6 +39,16 @@ class Images:
 
     def get(self, reference: str) -> Image:
         return records.image(self.inspect(reference))
+
+    def require(self, reference: str, platform: str) -> Image:
+        """The image, which must be of that platform ("": any)."""
+        found = self.get(reference)
+        if platform and not found.config.platform.matches(parse_platform(platform)):
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the "
+                f"specified platform ({platform})"
+            )
+        return found
 
     def inspect(self, reference: str) -> dict[str, Any]:
         found: dict[str, Any] = self._transport.json("GET", f"/images/{escaped(reference)}/json")
@@ -97,11 +108,18 @@ class Images:
             while data := response.read1(BLOCK):
                 write(data)
 
-    def load(self, read: Callable[[int], bytes], report: Report = ignore) -> Sequence[str]:
+    def load(
+        self, read: Callable[[int], bytes], report: Report = ignore, *, platform: str = ""
+    ) -> Sequence[str]:
         headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
+        query: dict[str, Any] = {"quiet": True}
+        if platform:
+            wanted = parse_platform(platform)
+            query["platform"] = {"os": wanted.os, "architecture": wanted.architecture,
+                                 "variant": wanted.variant}  # fmt: skip
         loaded = []
         for told in self._transport.documents(
-            "POST", "/images/load", {"quiet": True}, _pieces(read), headers
+            "POST", "/images/load", query, _pieces(read), headers
         ):
             _raise(told)
             line = str(told.get("stream", "")).strip()
