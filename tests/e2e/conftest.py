@@ -20,6 +20,8 @@ from registry_server import PROGRAM, RegistryServer, registry_server
 
 COMMAND = Path(sys.executable).parent / "onggi"
 LEFTOVER_DEADLINE_S = 15
+_SHARED: "list[Onggi]" = []  # the one of the session, when there is one
+_LOADED: set[str] = set()  # names of base images in its store
 
 
 class Onggi:
@@ -233,8 +235,22 @@ def shared_onggi(clean_host: None, tmp_path_factory: pytest.TempPathFactory) -> 
     if os.geteuid() != 0:
         pytest.skip("needs root")
     onggi = Onggi(tmp_path_factory.mktemp("home"))
+    _SHARED.append(onggi)
     yield onggi
+    _SHARED.clear()
     onggi.remove_containers()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tidy_images() -> Iterator[None]:
+    """No module finds names that another one left on the shared store, or misses what it took."""
+    yield
+    for onggi in _SHARED:
+        names = set(onggi.out("images", "--format", "{{.Repository}}:{{.Tag}}").split())
+        left = sorted(name for name in names - _LOADED if "<none>" not in name)
+        if left:
+            onggi("rmi", "-f", *left, code=None)
+        _LOADED.intersection_update(names)
 
 
 @pytest.fixture
@@ -272,12 +288,11 @@ def lone_onggi(clean_host: None, tmp_path: Path) -> Iterator[Onggi]:
 @pytest.fixture(scope="session")
 def loaded(shared_onggi: Onggi, base_image: Callable[[str], Path]) -> Callable[[str], str]:
     """`loaded("debian:bookworm")`: that image is in the shared store; its name again."""
-    have: set[str] = set()
 
     def load(name: str) -> str:
-        if name not in have:
+        if name not in _LOADED:
             shared_onggi("load", "-q", "-i", str(base_image(name)))
-            have.add(name)
+            _LOADED.add(name)
         return name
 
     return load
