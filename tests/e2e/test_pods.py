@@ -72,7 +72,10 @@ def test_a_pod_stops_and_starts_as_one(onggi: Onggi, busybox: str) -> None:
     onggi("pod", "stop", "both")
     stopped = inspect(onggi, "both")
     assert (stopped["State"], stopped["InfraPid"]) == ("Exited", 0)
-    assert not Path(f"/proc/{first}").exists()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{first}").exists():  # dead, and soon reaped
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     onggi("pod", "start", "both")
     assert inspect(onggi, "both")["State"] == "Running"
     onggi("pod", "restart", "both")
