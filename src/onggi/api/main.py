@@ -7,16 +7,14 @@ Order: sockets, the spawner, then threads.
 import json
 import os
 import resource
-import signal
-import threading
 from collections.abc import Mapping
-from types import FrameType
 
 from ..engine import spawner as spawners
 from ..engine.engine import Engine
 from ..engine.settings import Settings
 from ..errors import InvalidInput, OnggiError
 from ..httpd import listen
+from ..httpd.foreground import obey_signals, quiet, to_stderr
 from ..httpd.server import Listener, Server
 from ..linux import inotify, inotifyhub, process
 from ..spec.codec import decode
@@ -40,13 +38,13 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     options = decode(Options, json.loads(argv[0]))
     process.set_title("onggi serve")
     process.close_range_cloexec(3)  # systemd's sockets are not for the programs we start
-    log = _quiet if options.quiet else _to_stderr
+    log = quiet if options.quiet else to_stderr
     try:
         serve(options, environ, log)
     except OnggiError as error:
-        _to_stderr(f"onggi: {error.message}")
+        to_stderr(f"onggi: {error.message}")
         if error.hint:
-            _to_stderr(error.hint)
+            to_stderr(error.hint)
         return 1
     return 0
 
@@ -70,9 +68,9 @@ def serve(options: Options, environ: Mapping[str, str], log: service.Log) -> Non
             sockets=frozenset(map(os.path.realpath, _paths(options))),
         )
         server = Server(listeners, api.handle, service.refusal)
-        _obey_signals(server)
+        obey_signals(server)
         for address in options.hosts:
-            _to_stderr(f"onggi: API listen on {address}")
+            to_stderr(f"onggi: API listen on {address}")
         server.run()
         engine.close()
     finally:
@@ -150,32 +148,6 @@ def _names(options: Options) -> frozenset[str]:
         if address.startswith("tcp://"):
             found.add(access.host_of(address.removeprefix("tcp://")))
     return frozenset(found)
-
-
-def _obey_signals(server: Server) -> None:
-    def stop(number: int, frame: FrameType | None) -> None:
-        server.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-
-_line_lock = threading.Lock()
-
-
-def _to_stderr(text: str) -> None:
-    data = text.encode("utf-8", "replace") + b"\n"
-    with _line_lock:
-        try:
-            os.write(2, data)
-        except OSError:
-            pass  # nobody reads it
-
-
-def _quiet(text: str) -> None:
-    if text.startswith("fault "):
-        _to_stderr(text)
 
 
 def _unlink(path: str) -> None:

@@ -2,15 +2,13 @@
 the parser of the command line."""
 
 import json
-import os
-import signal
 import threading
 from collections.abc import Mapping
-from types import FrameType
 
 from ..engine.engine import Engine
 from ..errors import OnggiError
 from ..httpd import listen
+from ..httpd.foreground import obey_signals, quiet, to_stderr
 from ..httpd.server import Server
 from ..linux import process
 from ..spec.codec import decode
@@ -41,9 +39,9 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     try:
         serve(options)
     except OnggiError as error:
-        _to_stderr(f"onggi: {error.message}")
+        to_stderr(f"onggi: {error.message}")
         if error.hint:
-            _to_stderr(error.hint)
+            to_stderr(error.hint)
         return 1
     return 0
 
@@ -59,13 +57,13 @@ def serve(options: Options) -> None:
     engine.store.backend.kind  # noqa: B018 - tried out before there are threads
     uploads = Uploads(engine.store) if options.writable else None
     service = Service(
-        engine.offering, uploads, log=_quiet if options.quiet else _to_stderr,
+        engine.offering, uploads, log=quiet if options.quiet else to_stderr,
         hosts=frozenset(options.hosts),
     )  # fmt: skip
     server = Server([listener], service.handle, refusal, max_connections=MAX_CONNECTIONS)
-    _obey_signals(server)
+    obey_signals(server)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    _to_stderr(f"onggi: registry listens on {host}:{listener.server.getsockname()[1]}")
+    to_stderr(f"onggi: registry listens on {host}:{listener.server.getsockname()[1]}")
     ended = threading.Event()
     tidier = threading.Thread(target=_tidy, args=(uploads, ended), daemon=True)
     tidier.start()
@@ -83,29 +81,3 @@ def _tidy(uploads: Uploads | None, ended: threading.Event) -> None:
     while not ended.wait(TIDY_EVERY_S):
         if uploads is not None:
             uploads.tidy()
-
-
-def _obey_signals(server: Server) -> None:
-    def stop(number: int, frame: FrameType | None) -> None:
-        server.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-
-_line_lock = threading.Lock()
-
-
-def _to_stderr(text: str) -> None:
-    data = text.encode("utf-8", "replace") + b"\n"
-    with _line_lock:
-        try:
-            os.write(2, data)
-        except OSError:
-            pass  # nobody reads it
-
-
-def _quiet(text: str) -> None:
-    if text.startswith("fault "):
-        _to_stderr(text)
