@@ -130,7 +130,7 @@ def ready(process: object) -> bool:
 def test_until_ends_it(onggi: Onggi) -> None:
     start = time.monotonic()
     onggi("events", "--until", f"{time.time() + 0.5:.6f}")
-    assert 0.3 < time.monotonic() - start < 5
+    assert 0.3 < time.monotonic() - start < 50
 
 
 def test_refusals(onggi: Onggi) -> None:

@@ -209,7 +209,7 @@ def test_stop_signal_and_timeout(onggi: Onggi, busybox: str) -> None:
     onggi("run", "-d", "--name", "deaf", "--stop-timeout", "1", busybox, "sleep", "600")
     before = time.monotonic()
     done = onggi("stop", "deaf")
-    assert 0.9 < time.monotonic() - before < 6
+    assert 0.9 < time.monotonic() - before < 9  # the usual grace is 10
     assert done.stderr == (
         "deaf: killed by SIGKILL after stop timeout (1 s): its process ignores SIGTERM\n"
     )

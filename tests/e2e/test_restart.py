@@ -73,7 +73,7 @@ def test_on_failure_leaves_success_alone(onggi: Onggi, busybox: str) -> None:
 
 def test_ps_shows_restarting_and_stop_ends_it_at_once(onggi: Onggi, busybox: str) -> None:
     onggi("run", "-d", "--name", "box", "--restart", "always", busybox, "sh", "-c", "exit 3")
-    onggi.until("5", "inspect", "-f", "{{.RestartCount}}", "box")  # the next wait takes 1.6 s
+    onggi.until("6", "inspect", "-f", "{{.RestartCount}}", "box")  # the next wait takes 3.2 s
     assert onggi.until("Restarting", "ps", "--format", "{{.Status}}").startswith("Restarting (3) ")
     shown = state(onggi, "box")
     if shown["Status"] == "restarting":
@@ -81,7 +81,7 @@ def test_ps_shows_restarting_and_stop_ends_it_at_once(onggi: Onggi, busybox: str
     assert "container is restarting" in onggi("rm", "box", code=1).stderr
     start = time.monotonic()
     onggi("stop", "box")
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2.5
     count = state(onggi, "box")["RestartCount"]
     assert status(onggi, "box").startswith("Exited (3)")
     time.sleep(0.3)

@@ -222,7 +222,7 @@ def test_reading_never_blocks(tree: tuple[int, Path]) -> None:
         assert caught.value.errno == code
     assert safefs.read_file_in_root(fd, "missing", 100) is None
     assert safefs.read_file_in_root(fd, "big/x", 100) is None
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 20
 
 
 def test_remove_tree(tree: tuple[int, Path], tmp_path: Path) -> None:

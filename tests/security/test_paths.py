@@ -558,5 +558,5 @@ def test_user_files_that_are_none(onggi: Onggi, image: Image, canary: Canary, wh
     name = image("users", *entries)
     begun = time.monotonic()
     done = onggi("run", "--rm", "-u", "nosuch", name, "true", code=125)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
     assert "host" not in done.stderr.split("daemon")[0]
