@@ -1,6 +1,8 @@
 """What every suite shares: real base images, and root-only tests that say so instead of failing."""
 
 import os
+import resource
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -9,6 +11,22 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parent.parent
+FEWEST_FILES = 1024
+
+
+def pytest_configure() -> None:
+    """The tests begin as from a login shell, whoever started them: a job in the background ignores
+    interrupts, a service may have another umask or few descriptors, and children inherit it all."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # ignored still, but not by who we start
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < FEWEST_FILES:
+        most = FEWEST_FILES if hard == resource.RLIM_INFINITY else min(FEWEST_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,7 +46,7 @@ def base_image() -> Callable[[str], Path]:
 
     def archive(name: str) -> Path:
         tool = [str(CHECKOUT / "tools/base_image"), name]
-        done = subprocess.run(tool, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(tool, capture_output=True, text=True, timeout=1800)
         if done.returncode:
             pytest.fail(done.stderr)
         return Path(done.stdout.strip())

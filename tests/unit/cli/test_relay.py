@@ -88,7 +88,7 @@ def relayed(
             ).run()
     finally:
         stream.close()
-        monitor.join(10)
+        monitor.join(60)
     assert not monitor.is_alive()
     return ended, stream.exit_code
 
@@ -202,7 +202,7 @@ def test_signals_are_passed_on() -> None:
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert arrived.wait(10)
+        assert arrived.wait(60)
         monitor.send(EXITED, b"143")
 
     source, target = temporary(), temporary()
@@ -233,15 +233,15 @@ def test_an_insisting_user_is_let_go() -> None:
 
     monitor = Monitor(play)
     stream = Attachment(monitor.client, OUTPUT | INPUT)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # also just before and after the relay's
     monitor.start()
     with streams(source, target), pytest.raises(Interrupted):
         try:
             Relay(stream, stdin=True, terminal=False, detach_keys=b"", forward=forward).run()
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             seen.set()
-            monitor.join(10)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            monitor.join(60)
+            signal.signal(signal.SIGINT, before)
     assert heard == ["SIGINT"] * 3
     stream.close()
     os.close(source)

@@ -130,7 +130,7 @@ class Receiver:
         self.path = str(path)
         self.socket = socket.socket(socket.AF_UNIX, kind)
         self.socket.bind(self.path)
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
 
     def take(self) -> bytes:
         return self.socket.recv(1 << 20)
@@ -170,16 +170,16 @@ def test_a_full_receiver_holds_up_for_a_moment_and_is_told_what_it_lost(tmp_path
     began = time.monotonic()
     while not delivery.lost:
         delivery.send(message)
-    for _ in range(100):
+    for _ in range(500):
         delivery.send(message)
-    assert 0.15 < time.monotonic() - began < 15, "held up once, not for every message"
-    assert delivery.lost == 101
+    assert 0.15 < time.monotonic() - began < 50, "held up once, not for every message"
+    assert delivery.lost == 501
     assert delivery.waiting() >= 0
     seen: list[bytes] = []
     while not seen or not seen[-1].endswith(b"lost"):
         seen.append(receiver.take())
         delivery.flush()
-    assert seen[-1] == b"101 lost"
+    assert seen[-1] == b"501 lost"
     delivery.send(b"again")
     assert receiver.take() == b"again"
     assert delivery.close() == 0
@@ -341,7 +341,7 @@ def test_remote_log_keeps_a_copy(tmp_path: Path) -> None:
 def test_over_the_internet(kind: int) -> None:
     with socket.socket(socket.AF_INET, kind) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(5)
+        server.settimeout(60)
         port = server.getsockname()[1]
         if kind == socket.SOCK_STREAM:
             server.listen()

@@ -60,7 +60,7 @@ def watched(
     thread = threading.Thread(target=client)
     thread.start()
     code = supervise(task, log=log, first_client=theirs, on_exit=lambda code: "")
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     os.close(task.pidfd)
     return code, collected, attachment.exit_code
@@ -153,7 +153,7 @@ def test_clients_join_and_leave_by_the_socket(tmp_path: Path) -> None:
     thread.start()
     task = started("read x; echo $x; exit 4", stdin=True)
     assert supervise(task, server=server, on_exit=lambda code: "") == 4
-    thread.join(20)
+    thread.join(60)
     os.close(task.pidfd)
     assert seen == [b"go\n", 4, 4]
 

@@ -49,7 +49,7 @@ def client(registry: FakeRegistry, tmp_path: Path) -> Registry:
     credentials = Credentials(str(tmp_path / "config.json"))
     credentials.put(registry.host, Secret("me", "pw"))
     settings = Settings({registry.host: HostSettings(plain_http=True)}, ())
-    return Registry(settings, credentials, patience=QUICK, timeouts=Timeouts(5, 5))
+    return Registry(settings, credentials, patience=QUICK, timeouts=Timeouts(60, 60))
 
 
 def pull(client: Registry, registry: FakeRegistry, name: str = "app:1") -> Pulled:

@@ -87,7 +87,7 @@ class Pusher:
     def push(self, image: PushImage, name: str = "app:1") -> Pushed:
         settings = Settings({self.registry.host: HostSettings(plain_http=True)}, ())
         client = Registry(
-            settings, Credentials("/nonexistent/x"), patience=QUICK, timeouts=Timeouts(5, 5)
+            settings, Credentials("/nonexistent/x"), patience=QUICK, timeouts=Timeouts(60, 60)
         )
         reference = parse_reference(f"{self.registry.host}/{name}")
         return client.push(reference, image, self.events.append)

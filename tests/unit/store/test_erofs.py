@@ -112,7 +112,7 @@ NAMES = st.binary(min_size=1, max_size=255).filter(
 
 
 @given(st.lists(NAMES, max_size=60, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_names_come_back(tmp_path_factory: pytest.TempPathFactory, names: list[bytes]) -> None:
     names = [name for name in names if not name.startswith(b".wh.")]
     kinds = [REGULAR, DIRECTORY, SYMLINK, FIFO]
@@ -184,7 +184,7 @@ def test_sparse_files(size: int, extents: list[tuple[int, bytes]], tmp_path: Pat
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_sparse_file_comes_back(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -77,7 +77,7 @@ def test_reads_what_tarfile_writes(form: int) -> None:
 
 
 @given(piece=st.integers(1, 1500))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pieces_do_not_matter(piece: int) -> None:
     data = written_by_tarfile(tarfile.PAX_FORMAT)
     assert index(data, piece) == index(data)
@@ -329,7 +329,7 @@ def test_counts_are_limited() -> None:
 
 
 @given(st.binary(max_size=2048))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_noise_raises_nothing_else(noise: bytes) -> None:
     try:
         index(noise)
@@ -338,7 +338,7 @@ def test_noise_raises_nothing_else(noise: bytes) -> None:
 
 
 @given(st.integers(0, 4095), st.integers(0, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_flipped_byte_raises_nothing_else(where: int, value: int) -> None:
     data = bytearray(
         archive(

@@ -90,7 +90,7 @@ PARTS = st.binary(min_size=1, max_size=120).filter(
     mtime_ns=st.integers(-(1 << 31) * 10**9, 15032385535 * 10**9),
     link=st.binary(min_size=1, max_size=4000).filter(lambda link: b"\0" not in link),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_field_comes_back(
     parts: list[bytes], mode: int, uid: int, size: int, mtime_ns: int, link: bytes
 ) -> None:
