@@ -79,15 +79,24 @@ def test_a_shell_where_the_step_failed(onggi: Onggi, busybox: str, tmp_path: Pat
 ENV WHO=me
 WORKDIR /srv
 RUN echo before > /before
-RUN echo half > /half; exit 7
+RUN --mount=type=bind,target=/ctx --mount=type=cache,target=/c,id=shell-{tmp_path.name} \\
+    --mount=type=secret,id=pin,env=PIN --mount=type=secret,id=pin --mount=type=tmpfs,target=/t \\
+    echo half > /half; echo kept > /c/kept; exit 7
 """
     top = context(tmp_path / "c", text)
+    (top / "seen").write_text("context\n")
+    (tmp_path / "pin").write_text("1234")
+    secret = f"id=pin,src={tmp_path}/pin"
     before = onggi.out("images", "-aq")
-    with onggi.terminal("build", "--on-error", "shell", str(top)) as terminal:
+    with onggi.terminal("build", "--on-error", "shell", "--secret", secret, str(top)) as terminal:
         terminal.expect("returned a non-zero code: 7", WAIT_S)
         terminal.expect("/srv #", WAIT_S)
-        terminal.send("echo $WHO $(cat /before /half); touch /new; exit 4\n")
-        terminal.expect("me before half", WAIT_S)
+        terminal.send(
+            "echo $WHO $(cat /before /half /ctx/seen /c/kept) $PIN:$(cat /run/secrets/*);"
+        )
+        terminal.send("stat -fc fs=%T /t; touch /new; exit 4\n")
+        terminal.expect("me before half context kept 1234:1234", WAIT_S)
+        terminal.expect("fs=tmpfs", WAIT_S)
         assert terminal.wait(WAIT_S) == 1
     assert onggi.out("images", "-aq") == before and onggi.out("ps", "-aq") == ""
     # without a terminal it is a build that fails

@@ -3,17 +3,16 @@
 Owns what is written at the end, and in which order; what goes into an index is for `publish`.
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 from ..engine.engine import Engine
-from ..errors import InvalidInput, NotFound, OnggiError
+from ..errors import InvalidInput, NotFound
 from ..progress import Report
 from ..spec.digest import Digest
 from ..spec.image import MAX_LAYERS, History, ImageConfig, config_document
 from ..spec.jsontext import canonical
-from ..spec.platform import Platform, parse_platform
+from ..spec.platform import Platform
 from ..spec.reference import Reference
 from ..typed import TYPE_CHECKING, NamedTuple
 from ..units import format_rfc3339
@@ -21,12 +20,11 @@ from . import history
 from .bases import Bases
 from .cache import Cache
 from .graph import Plan
-from .operate import FailedRun, Maker, Result
+from .operate import Maker, Result
 from .options import (
     Annotations,
     BuildOptions,
     BuildResult,
-    Failure,
     epoch_of,
     keeps_image,
     platforms_of,
@@ -176,26 +174,6 @@ def _squashed(work: Work, solved: Solved, maker: Maker) -> Solved:
     base = squash.base_layers(solved.plan)
     layers = squash.squashed(work.engine, work.cache, base, _layers(solved))
     return solved._replace(squashed=layers)
-
-
-def show_failure(
-    engine: Engine, show: Callable[[Failure], None], error: OnggiError, failed: FailedRun
-) -> None:
-    """Hand on an image of the failed step's file system, which is removed afterwards."""
-    operation = failed.operation
-    config = ImageConfig(
-        parse_platform(operation.platform),
-        failed.layers,
-        created=format_rfc3339(time.time_ns()),
-        env=operation.env,
-        working_dir=operation.working_dir,
-        user=operation.user,
-    )
-    image_id = engine.store.images.add(canonical(config_document(config))).id
-    try:
-        show(Failure(error, image_id, operation.network_mode))
-    finally:
-        engine.store.images.remove(image_id, force=True)
 
 
 # -- the image

@@ -76,10 +76,11 @@ class Missing(NamedTuple):
 
 
 class FailedRun(NamedTuple):
-    """A RUN that failed, and the layers with all it had written."""
+    """A RUN that failed, the layers with all it had written, and what its --mount came from."""
 
     operation: RunOp
     layers: Layers
+    origins: tuple[Layers, ...]
 
 
 class Maker:
@@ -161,17 +162,19 @@ class Maker:
         mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
             limits = self.loans.limits
-            keep = self._keep(operation, parent) if self.keeps_failed else None
+            keep = self._keep(operation, parent, tuple(origins)) if self.keeps_failed else None
             try:
                 return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
             except CommandFailed as error:
                 tell.failed(error.status)
                 raise
 
-    def _keep(self, operation: RunOp, parent: Layers) -> Callable[[str], None]:
+    def _keep(
+        self, operation: RunOp, parent: Layers, origins: tuple[Layers, ...]
+    ) -> Callable[[str], None]:
         def failed(upper: str) -> None:
             made = self.engine.store.layers.commit(upper)
-            self.failed = FailedRun(operation, (*parent, made.diff_id))
+            self.failed = FailedRun(operation, (*parent, made.diff_id), origins)
 
         return failed
 

@@ -109,7 +109,14 @@ def run(
         del kept[:-_KEPT_OUTPUT]
         output(stream, data)
 
-    options = ContainerOptions(
+    stubs = _stubs(engine, operation, parent)
+    with engine.steps.step(container_options(operation, limits), parent, lent) as step:
+        return _finish(engine, operation, step, stubs, seen, kept, failed)
+
+
+def container_options(operation: RunOp, limits: HostOptions) -> ContainerOptions:
+    """The container of a RUN."""
+    return ContainerOptions(
         image="",
         command=operation.args,
         entrypoint=(),
@@ -125,9 +132,6 @@ def run(
             privileged=operation.insecure,
         ),
     )
-    stubs = _stubs(engine, operation, parent)
-    with engine.steps.step(options, parent, lent) as step:
-        return _finish(engine, operation, step, stubs, seen, kept, failed)
 
 
 def _stubs(engine: Engine, operation: RunOp, parent: Layers) -> list[str]:

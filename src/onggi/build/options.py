@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..dockerfile.lexer import is_dockers_syntax
+from ..engine.steps import Step
 from ..errors import InvalidInput, OnggiError
 from ..spec.container import HostOptions
 from ..spec.digest import Digest
@@ -55,11 +56,11 @@ class Annotations(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A RUN that failed: an image of its file system, which is gone when the callback returns."""
+    """A RUN that failed, and a shell in a container like its own on all it had written, not yet
+    started. Container and layers are gone when the callback returns."""
 
     error: OnggiError
-    image_id: Digest
-    network_mode: str
+    shell: Step
 
 
 class BuildOptions(NamedTuple):

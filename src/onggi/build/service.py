@@ -126,7 +126,9 @@ def _solved(
             solved.append(finish.Solved(platform, made, solver.solve()))
         except OnggiError as error:
             if options.on_failure is not None and maker.failed is not None:
-                finish.show_failure(maker.engine, options.on_failure, error, maker.failed)
+                from . import failure
+
+                failure.show(maker, maker.failed, error, options.on_failure)
             raise
     return solved
 

@@ -12,6 +12,7 @@ from .lending import NOTHING, Lent
 from .reaper import ACTIVE
 
 if TYPE_CHECKING:
+    from ..monitor.attach import Attachment
     from .containers import Containers
     from .creation import Creation
 
@@ -63,11 +64,8 @@ class Step:
 
     def run(self, output: Callable[[int, bytes], None]) -> StepResult:
         """Run to the end, handing on (stream, bytes). The step dies with its builder."""
-        from .launch import Launcher
-
         services = self._containers.services
-        launcher = Launcher(services._replace(lent=self._lent))
-        attachment = launcher.start_attached(services.find(self.container.id), stdin=False)
+        attachment = self.attached(stdin=False)
         try:
             for stream, data in attachment.frames():
                 output(stream, data)
@@ -76,3 +74,11 @@ class Step:
         state = self._containers.wait(self.container.id)
         upper = services.paths.upper(self.container.id)
         return StepResult(state.exit_code, upper, state.oom_killed)
+
+    def attached(self, *, stdin: bool) -> "Attachment":
+        """Started, with an attachment that misses no byte."""
+        from .launch import Launcher
+
+        services = self._containers.services
+        launcher = Launcher(services._replace(lent=self._lent))
+        return launcher.start_attached(services.find(self.container.id), stdin=stdin)

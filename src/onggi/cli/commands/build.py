@@ -117,15 +117,20 @@ def progress(session: Session, values: Values, *, quiet: bool) -> Progress:
 
 def failed_shell(session: Session, lines: Progress, failure: Failure) -> None:
     """--on-error=shell: the error, then a shell where the step stood."""
-    from .. import dispatch
+    from ..relay import Interrupted, Relay
 
     lines.failed()
     session.complain(client_side(failure.error))
     session.err.line("")
     session.err.line("A shell in the failed step's file system; leave it with exit:")
     session.err.flush()
-    words = ["run", "--rm", "-it", "--network", failure.network_mode, "--entrypoint", "/bin/sh"]
-    dispatch.guarded(session, [*words, failure.image_id])
+    stream = failure.shell.attached(stdin=True)
+    try:
+        Relay(stream, stdin=True, terminal=True, detach_keys=b"", forward=None).run()
+    except Interrupted:
+        pass  # the builder was told to end, and does
+    finally:
+        stream.close()
 
 
 def run_call(session: Session, options: BuildOptions, method: buildcall.Method) -> int:
