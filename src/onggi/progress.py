@@ -56,12 +56,19 @@ class PushResult(NamedTuple):
 
 
 class StepStarted(NamedTuple):
-    """Build step `number` of `total` begins; `text` is the instruction as written."""
+    """Build step `number` of `total` begins; `text` is the instruction as written. `platform` is
+    said where several are built."""
 
     number: int
     total: int
     text: str
     stage: str = ""
+    platform: str = ""
+
+    @property
+    def place(self) -> str:
+        """Before the step's number or text, with a blank after it; "" where there is one place."""
+        return "".join(f"{word} " for word in (self.platform, self.stage) if word)
 
 
 class StepOutput(NamedTuple):

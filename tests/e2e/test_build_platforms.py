@@ -94,6 +94,25 @@ def test_a_foreign_base_leaves_the_name_alone(
         assert {"linux_amd64/arch", "linux_riscv64/copied"} <= set(tar.getnames())
 
 
+def test_both_are_built_at_once(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    """Each waits for the other; what both start from is made once."""
+    met = "test -e /met/amd64 && test -e /met/riscv64"
+    text = f"""FROM --platform=$BUILDPLATFORM {busybox} AS shared
+RUN {UNIQUE} > /once
+FROM shared AS cross
+ARG TARGETARCH
+RUN --mount=type=cache,target=/met,id=met-{tmp_path.name} touch /met/$TARGETARCH; \\
+    for i in $(seq 600); do {met} && exit; sleep 0.1; done; exit 1
+FROM scratch
+COPY --from=cross /once /
+"""
+    top, out = context(tmp_path / "c", text), tmp_path / "out"
+    said = onggi.out("build", "--progress", "plain", "--platform", BOTH, "-o", str(out), str(top))
+    made = [(out / folder / "once").read_text() for folder in ("linux_amd64", "linux_riscv64")]
+    assert made[0] == made[1]
+    assert "/14 : [linux/amd64] RUN" in said and "/14 : [linux/riscv64] RUN" in said
+
+
 def test_an_oci_archive_of_both(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     top = context(tmp_path / "c", CROSS)
     first, second = tmp_path / "1.tar", tmp_path / "2.tar"

@@ -104,7 +104,7 @@ def finish(work: Work, solved: list[Solved], maker: Maker) -> BuildResult:
     reports = tuple(step for one in solved for step in one.solution.reports)
     history.write(work.engine.store.root, image_id, names, reports)
     steps = sum(len(one.plan.steps) for one in solved)
-    cached = sum(one.solution.cached_steps for one in solved)
+    cached = sum(step.cached for step in reports)
     return BuildResult(image_id, names, steps, cached, reports, manifest)
 
 
@@ -185,11 +185,9 @@ def _layers(solved: Solved) -> tuple[Digest, ...]:
     return solved.solution.results[solved.plan.result].layers
 
 
-def image_id(
-    options: BuildOptions, platform: Platform, made: Plan, results: dict[int, Result]
-) -> Digest:
+def image_id(options: BuildOptions, solved: Solved) -> Digest:
     """What the image will be called, when its last step is done."""
-    return Digest.of(_document(options, Solved(platform, made, Solution(results, 0, ()))))
+    return Digest.of(_document(options, solved))
 
 
 def _document(options: BuildOptions, solved: Solved) -> bytes:

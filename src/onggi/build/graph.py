@@ -127,7 +127,8 @@ class Vertex(NamedTuple):
 
 class Step(NamedTuple):
     """One instruction of a needed stage. `vertex` is the root filesystem after it, `makes` whether
-    this step makes it; `created_by` is its history entry, "" for none (FROM, ONBUILD)."""
+    this step makes it; `created_by` is its history entry, "" for none (FROM, ONBUILD); `platform`
+    is said where several are built."""
 
     text: str
     stage: str
@@ -136,6 +137,7 @@ class Step(NamedTuple):
     makes: bool
     created_by: str
     config: str  # digest of the configuration after it, for the short id on screen
+    platform: str = ""
 
 
 class Plan(NamedTuple):

@@ -13,6 +13,7 @@ from ..dockerfile.instructions import read
 from ..engine.engine import Engine
 from ..errors import CacheVanished, InvalidInput, OnggiError
 from ..progress import Message, Report, Warning
+from ..spec.digest import Digest
 from ..spec.platform import Platform, host_platform
 from ..spec.reference import Reference, parse_reference
 from ..typed import TYPE_CHECKING
@@ -30,7 +31,8 @@ from .operate import Maker
 from .options import BuildOptions as BuildOptions
 from .options import BuildResult as BuildResult
 from .options import epoch_of, given_arguments, platforms_of
-from .solve import Solver
+from .platforms import joined
+from .solve import Solution, Solver
 
 if TYPE_CHECKING:
     from .outline import Outline, Target
@@ -111,26 +113,27 @@ def _made(work: finish.Work, plans: dict[Platform, Plan], maker: Maker) -> Build
 def _solved(
     options: BuildOptions, plans: dict[Platform, Plan], maker: Maker, report: Report
 ) -> "list[finish.Solved]":
-    """One platform after the other: what they share is found the second time."""
-    solved = []
+    """All platforms at once."""
     maker.keeps_failed = options.on_failure is not None
-    for platform, made in plans.items():
-        if len(plans) > 1:
-            report(Message(f"Building for {platform}"))
-        solver = Solver(
-            made, maker, report,
-            fresh_stages=options.no_cache_filter, serial=options.on_failure is not None,
-            image_id=None if options.squash else partial(finish.image_id, options, platform, made),
-        )  # fmt: skip
-        try:
-            solved.append(finish.Solved(platform, made, solver.solve()))
-        except OnggiError as error:
-            if options.on_failure is not None and maker.failed is not None:
-                from . import failure
+    each = list(plans.items())
 
-                failure.show(maker, maker.failed, error, options.on_failure)
-            raise
-    return solved
+    def image_id(index: int, solution: Solution) -> Digest:
+        return finish.image_id(options, finish.Solved(*each[index], solution))
+
+    solver = Solver(
+        joined(plans), maker, report,
+        fresh_stages=options.no_cache_filter, serial=options.on_failure is not None,
+        image_id=None if options.squash else image_id,
+    )  # fmt: skip
+    try:
+        solutions = solver.solve()
+    except OnggiError as error:
+        if options.on_failure is not None and maker.failed is not None:
+            from . import failure
+
+            failure.show(maker, maker.failed, error, options.on_failure)
+        raise
+    return [finish.Solved(*pair, made) for pair, made in zip(each, solutions, strict=True)]
 
 
 def _tell_findings(plans: Iterable[Plan], report: Report) -> None:

@@ -1,4 +1,4 @@
-"""A plan made real: every step found in the cache, or done; independent steps at once.
+"""Plans made real: every step found in the cache, or done; independent steps at once.
 
     lanes (stages) ── each moves on while its next step is found ── misses become work
       one piece of work and nobody busy: done here; else each in a worker process (workers)
@@ -10,7 +10,7 @@ content, and every layer is made from its own inputs alone.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -21,19 +21,19 @@ from ..spec.digest import Digest
 from ..typed import NamedTuple
 from .cache import content
 from .explain import StepReport
-from .graph import BaseOp, Plan, Step, operation_digest
+from .graph import BaseOp, Step, operation_digest
 from .operate import Maker, Result, Tell, Work
+from .platforms import Graph, Share
 from .workers import Workers
 
 MIN_WORKERS = 4
 
 
 class Solution(NamedTuple):
-    """`results` by vertex; `cached_steps` counts the steps that cost nothing."""
+    """`results` by vertex of the plan, `reports` of its steps in their order."""
 
-    results: dict[int, Result]
-    cached_steps: int
-    reports: tuple[StepReport, ...]
+    results: Mapping[int, Result]
+    reports: tuple[StepReport, ...] = ()
 
 
 class Lane:
@@ -58,27 +58,25 @@ class Job(NamedTuple):
 class Solver:
     def __init__(
         self,
-        plan: Plan,
+        graph: Graph,
         maker: Maker,
         report: Report,
         *,
         fresh_stages: frozenset[str] = frozenset(),
-        image_id: Callable[[dict[int, Result]], Digest] | None = None,
+        image_id: Callable[[int, Solution], Digest] | None = None,
         serial: bool = False,
     ) -> None:
-        """`image_id` names the image when its last step is done."""
-        self.plan = plan
+        """`image_id` names an image, by the index of its plan, when its last step is done."""
+        self.graph = graph
         self.image_id = image_id
         self.maker = maker
         self.report = report
         self.fresh_stages = fresh_stages
         self.serial = serial  # one step at a time, all in this process
         self.results: dict[int, Result] = {}
-        self.cached_steps = 0
-        numbered = list(enumerate(plan.steps, 1))
+        numbered = list(enumerate(graph.steps, 1))
         self.lanes = [
-            Lane([number for number, _ in group])
-            for _, group in groupby(numbered, key=lambda pair: pair[1].stage)
+            Lane([number for number, _ in group]) for _, group in groupby(numbered, key=_lane_of)
         ]
         self.owners: dict[int, int] = {}
         for number, step in numbered:
@@ -91,8 +89,8 @@ class Solver:
         self.reasons: dict[int, str] = {}
         self.reports: dict[int, StepReport] = {}
 
-    def solve(self) -> Solution:
-        """Every step of the plan. Raises OnggiError with the step's line in it."""
+    def solve(self) -> list[Solution]:
+        """Every step of every plan. Raises OnggiError with the step's line in it."""
         limit = max(MIN_WORKERS, 2 * (os.cpu_count() or 1))
         with Workers(self.maker.engine.store.close, limit) as workers:
             while True:
@@ -107,9 +105,15 @@ class Solver:
                 for vertex in list(self.waiting)[: workers.free]:
                     self._do_there(vertex, workers)
                 self.results.update(workers.wait(self.report))
-        self._reach(self.plan.result, 0, workers)
-        ordered = tuple(self.reports[number] for number in sorted(self.reports))
-        return Solution(self.results, self.cached_steps, ordered)
+        for result in self.graph.results:
+            self._reach(result, 0, workers)
+        return [self._part(share) for share in self.graph.shares]
+
+    def _part(self, share: Share) -> Solution:
+        known = enumerate(share.vertices)
+        results = {own: self.results[index] for own, index in known if index in self.results}
+        numbers = range(share.first, share.last + 1)
+        return Solution(results, tuple(self.reports[n] for n in numbers if n in self.reports))
 
     # -- moving on
 
@@ -117,7 +121,7 @@ class Solver:
         self.lane = lane
         while lane.numbers:
             number = lane.numbers[0]
-            step = self.plan.steps[number - 1]
+            step = self.graph.steps[number - 1]
             if step.config and not self._is_there(step, number, workers):
                 return
             lane.numbers.popleft()
@@ -136,7 +140,7 @@ class Solver:
             return True
         if index in self.waiting or index in workers.busy:
             return False
-        vertex = self.plan.vertices[index]
+        vertex = self.graph.vertices[index]
         ready = [
             i in self.results if self.owners.get(i, number) != number
             else self._reach(i, number, workers)
@@ -145,7 +149,7 @@ class Solver:
         if not all(ready):
             return False
         try:
-            step = self.plan.steps[number - 1]
+            step = self.graph.steps[number - 1]
             with _told(step):
                 fresh = bool(step.stage) and step.stage in self.fresh_stages
                 inputs = [self.results[i] for i in vertex.inputs]
@@ -167,7 +171,7 @@ class Solver:
         del self.waiting[index]
         self.reasons[job.number] = job.reason
         self._begin(job.number, job.lane)
-        with _told(self.plan.steps[job.number - 1]):
+        with _told(self.graph.steps[job.number - 1]):
             self.results[index] = job.work(Tell(self.report, job.number))
 
     def _do_there(self, index: int, workers: Workers) -> None:
@@ -177,7 +181,7 @@ class Solver:
         job = self.waiting.pop(index)
         self.reasons[job.number] = job.reason
         self._begin(job.number, job.lane)
-        step = self.plan.steps[job.number - 1]
+        step = self.graph.steps[job.number - 1]
 
         def work(report: Report) -> Result:
             with _told(step):
@@ -204,13 +208,13 @@ class Solver:
             size_bytes = self.maker.size(self.results[step.vertex].diff_id)
         reason = "" if cached else self.reasons.get(number, "")
         self.reports[number] = StepReport(
-            number, step.text, step.stage, cached, reason, began - self.start, now - began,
+            number, step.text, _place(step), cached, reason, began - self.start, now - began,
             size_bytes,
         )  # fmt: skip
 
     def _started(self, number: int) -> StepStarted:
-        step = self.plan.steps[number - 1]
-        return StepStarted(number, len(self.plan.steps), step.text, step.stage)
+        step = self.graph.steps[number - 1]
+        return StepStarted(number, len(self.graph.steps), step.text, step.stage, step.platform)
 
     def _finish(self, lane: Lane, number: int, step: Step) -> None:
         if step.makes:
@@ -219,7 +223,6 @@ class Solver:
             lane.found = lane.found or cached
         else:
             cached = lane.warm and bool(step.created_by) and self._met_again(lane, step)
-        self.cached_steps += cached
         self._note(number, step, cached)
         if number in self.began:
             took_s = time.monotonic() - self.began[number]
@@ -247,12 +250,21 @@ class Solver:
 
     def short(self, number: int) -> str:
         """12 characters that name the image so far; after the last step its real id."""
-        if number == len(self.plan.steps) and self.image_id is not None:
-            return self.image_id(self.results).short
-        step = self.plan.steps[number - 1]
+        for index, share in enumerate(self.graph.shares):
+            if number == share.last and self.image_id is not None:
+                return self.image_id(index, self._part(share)).short
+        step = self.graph.steps[number - 1]
         result = self.results.get(step.vertex)
         parent = content(result.layers) if result is not None else ""
         return operation_digest(BaseOp((step.config,)), (parent,))[:12]
+
+
+def _lane_of(numbered: tuple[int, Step]) -> tuple[str, str]:
+    return numbered[1].platform, numbered[1].stage
+
+
+def _place(step: Step) -> str:
+    return " ".join(filter(None, (step.platform, step.stage)))
 
 
 @contextmanager

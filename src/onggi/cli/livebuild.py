@@ -108,8 +108,7 @@ def plain(text: str) -> str:
 
 
 def _title(event: StepStarted) -> str:
-    place = f"{event.stage} " if event.stage else ""
-    return plain(f"[{place}{event.number}/{event.total}] {' '.join(event.text.split())}")
+    return plain(f"[{event.place}{event.number}/{event.total}] {' '.join(event.text.split())}")
 
 
 def fitted(line: str, columns: int) -> str:

@@ -23,8 +23,7 @@ class RawJson:
         now = format_rfc3339(time.time_ns())
         match event:
             case StepStarted():
-                place = f"{event.stage} " if event.stage else ""
-                name = f"[{place}{event.number}/{event.total}] {event.text}"
+                name = f"[{event.place}{event.number}/{event.total}] {event.text}"
                 digest = hashlib.sha256(f"{event.number} {event.text}".encode(errors="replace"))
                 vertex = {"digest": f"sha256:{digest.hexdigest()}", "name": name, "started": now}
                 self._vertices[event.number] = vertex

@@ -44,7 +44,8 @@ class StepLines:
         match event:
             case StepStarted():
                 self._running[event.number] = b""
-                out.line(f"Step {event.number}/{event.total} : {event.text}")
+                where = f"[{event.platform}] " if event.platform else ""
+                out.line(f"Step {event.number}/{event.total} : {where}{event.text}")
             case StepFinished():
                 self._finish(event)
             case Message(text):
