@@ -129,6 +129,146 @@ def test_archives(away: Elsewhere, onggi: Onggi, busybox: str, tmp_path: Path) -
     assert "bin/busybox" in listed.stdout
 
 
+@pytest.fixture
+def context(tmp_path: Path, busybox: str) -> Path:
+    folder = tmp_path / "context"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "Dockerfile").write_text(
+        f"FROM {busybox}\nARG WORD=none\nLABEL kind=away\nCOPY . /w/\n"
+        "RUN echo word $WORD && ls -A /w /w/sub && stat -c '%u %a' /w/run.sh\n"
+    )
+    (folder / ".dockerignore").write_text("Dockerfile\n*.log\n!sub/kept.log\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o750)
+    os.link(folder / "run.sh", folder / "hard")
+    os.symlink("run.sh", folder / "soft")
+    for name in ("noise.log", "sub/kept.log", "sub/file"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_build(away: Elsewhere, onggi: Onggi, context: Path, tmp_path: Path) -> None:
+    """Sent as a tar, built there; what it prints and what it makes is as with this machine's."""
+    flags = ("--build-arg", "WORD=here", "-t", "away:built", "--label", "more=1")
+    there = away("build", *flags, "--iidfile", str(tmp_path / "id"), str(context)).stdout
+    try:
+        assert (tmp_path / "id").read_text() == onggi.out("image", "inspect", "-f", "{{.Id}}",
+                                                          "away:built")  # fmt: skip
+        assert there.count("Step ") == 5
+        assert "word here\n" in there
+        assert "noise.log" not in there
+        assert "0 750\n" in there
+        here = onggi("build", *flags, str(context)).stdout
+        assert (tmp_path / "id").read_text() in onggi.out("images", "-q", "--no-trunc", "away")
+        plain = [line for line in there.splitlines() if line.startswith(("Step", "Successfully"))]
+        assert plain == [
+            line for line in here.splitlines() if line.startswith(("Step", "Successfully"))
+        ]
+        assert " ---> Using cache" in away("build", *flags, str(context)).stdout
+    finally:
+        onggi("rmi", "-f", "away:built", code=None)
+
+
+def test_other_contexts_of_a_build(
+    away: Elsewhere, onggi: Onggi, context: Path, busybox: str, tmp_path: Path
+) -> None:
+    text = f"FROM {busybox}\nCOPY . /w\nRUN ls -A /w\n"
+    outside = tmp_path / "outside"
+    outside.write_text(text)
+    for flags, stdin in (
+        (["-f", str(outside), str(context)], None),
+        (["-f", "-", str(context)], text),
+    ):
+        told = away("build", "--no-cache", "--compress", *flags, stdin=stdin).stdout
+        assert "run.sh\n" in told
+        assert "dockerfile" not in told
+    packed = subprocess.run(["tar", "c", "-C", context, "."], capture_output=True, check=True)
+    (tmp_path / "context.tar").write_bytes(packed.stdout)
+    with open(tmp_path / "context.tar", "rb") as archive:
+        done = subprocess.run([away.command, *away.flags, "build", "-q", "-"], stdin=archive,
+                              env=away.environment, capture_output=True, check=True)  # fmt: skip
+    assert done.stdout.startswith(b"sha256:")
+    assert away("build", "-", stdin=f"FROM {busybox}\nRUN echo alone\n").stdout.count("alone") == 2
+    done_ = away("build", "-q", "-", stdin=f"FROM {busybox}\nRUN echo told; exit 3\n", code=1)
+    assert done_.stderr.startswith("told\n")
+    assert "returned a non-zero code: 3" in done_.stderr
+    assert "unknown instruction" in away("build", "-", stdin="FRM x\n", code=1).stderr
+    onggi("image", "prune", "-f")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--secret=id=x,src=/etc/hostname", "--output=out", "--push", "--ssh=default",
+     "--build-context=a=/tmp", "--sbom=true"],
+)  # fmt: skip
+def test_a_build_that_needs_buildkit(away: Elsewhere, context: Path, flag: str) -> None:
+    done = away("build", flag, "-t", "away:no", str(context), code=1)
+    name = flag.partition("=")[0]
+    assert done.stderr.startswith(f"{name} needs BuildKit: with an engine elsewhere docker's")
+    assert done.stdout == ""
+
+
+def test_files(away: Elsewhere, onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    onggi("run", "-d", "--name", "box", busybox, "sleep", "600")
+    onggi("exec", "box", "sh", "-c", "mkdir -p /d/sub; echo one >/d/one; ln -s one /d/link")
+    away("cp", "box:/d", str(tmp_path / "out"))
+    assert (tmp_path / "out/one").read_text() == "one\n"
+    assert os.readlink(tmp_path / "out/link") == "one"
+    away("cp", "-L", "box:/d/link", str(tmp_path / "followed"))
+    assert (tmp_path / "followed").read_text() == "one\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/two").write_text("two\n")
+    os.chown(tmp_path / "in/two", 1234, 1234)
+    away("cp", str(tmp_path / "in"), "box:/d/new")
+    away("cp", "-a", f"{tmp_path}/in/.", "box:/d/sub")
+    owners = onggi.out("exec", "box", "stat", "-c", "%u", "/d/new/two", "/d/sub/two")
+    assert owners.split() == ["0", "1234"]
+    tarred = subprocess.run([away.command, *away.flags, "cp", "box:/d/new", "-"],
+                            env=away.environment, capture_output=True, check=True)  # fmt: skip
+    listed = subprocess.run(["tar", "tf", "-"], input=tarred.stdout, capture_output=True)
+    assert listed.stdout.split() == [b"new/", b"new/two"]
+    for names, words in (
+        (("box:/none", str(tmp_path)), "Could not find the file /none in container box"),
+        (("nobody:/x", str(tmp_path)), "No such container: nobody"),
+        ((str(tmp_path / "in"), "box:/nowhere/x"), "Could not find the file /nowhere"),
+    ):
+        here, there = onggi("cp", *names, code=1), away("cp", *names, code=1)
+        assert words in there.stderr
+        assert there.stderr == here.stderr
+
+
+def test_one_request_lists(api: ApiServer, away: Elsewhere, onggi: Onggi, busybox: str) -> None:
+    for name in ("one", "two", "three"):
+        onggi("create", "--name", name, busybox)
+    before = api.log.read_text().count("/containers/")
+    listed = away.out("ps", "-a", "--format", "{{.Names}} {{.Status}} {{.Ports}}")
+    assert listed.split() == ["three", "Created", "two", "Created", "one", "Created"]
+    assert api.log.read_text().count("/containers/") == before + 1
+    assert away.out("ps", "-as", "--format", "{{.Names}} {{.Size}}").startswith("three 0B (virt")
+    assert api.log.read_text().count("/containers/") == before + 3
+
+
+def test_the_rest_of_the_commands(
+    away: Elsewhere, onggi: Onggi, busybox: str, tmp_path: Path
+) -> None:
+    onggi("run", "-d", "--name", "box", "-m", "64m", busybox, "sleep", "600")
+    used = away.out("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}} {{.PIDs}}")
+    assert re.fullmatch(r"box .*iB / 64MiB 1", used), used
+    kinds = [line.split()[:2] for line in away.out("system", "df").splitlines()[1:]]
+    assert [kind[0] for kind in kinds] == ["Images", "Containers", "Local", "Build"]
+    away("export", "-o", str(tmp_path / "files.tar"), "box")
+    made = away.out("import", "-c", 'CMD ["true"]', str(tmp_path / "files.tar"), "away:made")
+    try:
+        assert made == onggi.out("image", "inspect", "-f", "{{.Id}}", "away:made")
+        assert onggi.out("image", "inspect", "-f", "{{.Config.Cmd}}", "away:made") == "[true]"
+    finally:
+        onggi("rmi", "away:made")
+    assert "Total reclaimed space:" in away.out("builder", "prune", "-af")
+    assert "Total reclaimed space:" in away.out("system", "prune", "-f")
+    root = away.out("system", "info", "-f", "{{.DockerRootDir}}")
+    assert root == onggi.out("info", "-f", "{{.DockerRootDir}}")
+
+
 def test_networks_and_volumes(away: Elsewhere, onggi: Onggi, busybox: str) -> None:
     network = away.out("network", "create", "--subnet", "10.231.7.0/24", "--label", "a=b", "away")
     try:
@@ -157,8 +297,8 @@ def test_events(away: Elsewhere, busybox: str) -> None:
 
 
 def test_what_only_this_machine_can(away: Elsewhere) -> None:
-    done = away("build", ".", code=1)
-    assert done.stderr.startswith("'onggi build' cannot be done with an engine elsewhere yet\n")
+    done = away("pod", "ps", code=1)
+    assert done.stderr.startswith("'onggi pod ps' cannot be done with an engine elsewhere yet\n")
     assert "run --security" not in done.stderr
     done = away("run", "--security", "strict", "busybox", code=125)
     assert "--security is for the engine of this machine" in done.stderr

@@ -5,7 +5,6 @@ in the spawner's workers; here are only pipes.
 import base64
 import json
 import os
-import stat
 import threading
 from collections.abc import Callable, Mapping
 
@@ -15,6 +14,7 @@ from ..engine.spawner import Spawner
 from ..errors import CorruptData, InvalidInput, OnggiError
 from ..httpd.exchange import Gone
 from ..httpd.strict import Refused
+from ..spec.gomode import go_mode
 from ..typed import Any
 from .call import Answer, Call, Header, json_answer
 from .route import Route
@@ -22,25 +22,6 @@ from .route import Route
 TAR = "application/x-tar"
 BLOCK = 1 << 16
 KINDS = {"C": 0, "A": 1, "D": 2}
-_GO_MODE = (  # of os.FileMode
-    (stat.S_IFDIR, 1 << 31),
-    (stat.S_IFLNK, 1 << 27),
-    (stat.S_IFBLK, 1 << 26),
-    (stat.S_IFCHR, 1 << 26 | 1 << 21),
-    (stat.S_IFIFO, 1 << 25),
-    (stat.S_IFSOCK, 1 << 24),
-)
-_GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
-
-
-def go_mode(mode: int) -> int:
-    """st_mode as Go's os.FileMode, which is what docker's clients read."""
-    found = mode & 0o777
-    found |= next((bits for kind, bits in _GO_MODE if stat.S_IFMT(mode) == kind), 0)
-    for unix, go in _GO_BITS:
-        if mode & unix:
-            found |= go
-    return found
 
 
 def _path(call: Call) -> str:

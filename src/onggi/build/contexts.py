@@ -25,7 +25,7 @@ from .loans import Loans
 STDIN = "-"
 IMAGE = "docker-image://"
 _PIECE = 256 << 10
-_MAX_TEXT = 8 << 20
+MAX_TEXT = 8 << 20
 Read = Callable[[int], bytes]
 
 
@@ -116,7 +116,7 @@ class Contexts:
         while len(head) < tarindex.RECORD and (piece := next(pieces, b"")):
             head += piece
         whole = chain([head], pieces)
-        if not _is_archive(head):
+        if not is_archive(head):
             return Opened(inputs.NoContext(), _text(whole, label))
         plain = inflate(whole, kind=detect(head), allow=ARCHIVE_KINDS)
         layers = self._engine.store.layers
@@ -133,7 +133,7 @@ class Contexts:
         return Tree(tree.fd, label, inputs.NO_RULES, rooted=False)
 
 
-def _is_archive(head: bytes) -> bool:
+def is_archive(head: bytes) -> bool:
     if detect(head) != PLAIN:
         return True
     if len(head) < tarindex.RECORD:
@@ -149,6 +149,6 @@ def _text(pieces: Iterator[bytes], label: str) -> bytes:
     text = bytearray()
     for piece in pieces:
         text += piece
-        if len(text) > _MAX_TEXT:
+        if len(text) > MAX_TEXT:
             raise InvalidInput(f"{label} is no archive, and too large for a Dockerfile")
     return bytes(text)

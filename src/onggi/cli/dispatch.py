@@ -179,7 +179,7 @@ def run_command(session: Session, path: str, words: list[str]) -> int:
         return show_help(session, path.split())
     except UsageError as error:
         return wrong_usage(session, command, path, error, words)
-    here = path.partition(" ")[0] in tree.HERE
+    here = path in tree.HERE or path.partition(" ")[0] in tree.HERE
     if session.elsewhere is None and not here:
         session.elsewhere = default_engine(session)
     if session.elsewhere is not None and not here:

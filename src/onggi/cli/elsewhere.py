@@ -15,13 +15,17 @@ from .session import Session, client_side, refusal
 # What the remote engine has all the calls for.
 COMMANDS = frozenset(
     """
-    attach commit create diff events exec export history images info inspect kill load logs pause
-    port ps pull push rename restart rm rmi run save start stop tag top unpause update version wait
+    attach build commit cp create diff events exec export history images import info inspect kill
+    load logs pause port ps pull push rename restart rm rmi run save search start stats stop tag top
+    unpause update version wait
     """.split()
 )
 NOUNS = {
     "container": COMMANDS | {"ls", "prune"},
-    "image": frozenset("history inspect load ls prune pull push rm save tag".split()),
+    "image": frozenset("build history import inspect load ls prune pull push rm save tag".split()),
+    "builder": frozenset(("build", "prune")),
+    "buildx": frozenset(("build", "prune")),
+    "system": frozenset(("df", "events", "info", "prune")),
     "network": frozenset("connect create disconnect inspect ls prune rm".split()),
     "volume": frozenset("create inspect ls prune rm".split()),
 }

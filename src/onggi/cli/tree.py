@@ -163,7 +163,10 @@ COMMANDS.update(
 )
 
 # Commands about this machine, wherever the engine is.
-HERE = ("context", "doctor", "login", "logout", "registry", "serve", "system", "unshare")
+HERE = frozenset((
+    "context", "doctor", "login", "logout", "registry", "serve", "unshare",
+    "system dial-stdio", "system start", "system stop", "system unit",
+))  # fmt: skip
 
 # Other spellings of the last word of a path.
 ALIASES = {

@@ -56,6 +56,16 @@ class Credentials:
         entry = self._entry(document, key)
         return None if entry is None else _decode(entry)
 
+    def servers(self) -> tuple[str, ...]:
+        """Those that there are credentials for; none of a broken file."""
+        try:
+            document = self._read()
+        except InvalidInput as error:
+            self._warn(error.message)
+            return ()
+        helpers = document.get("credHelpers")
+        return tuple({**document.get("auths", {}), **(helpers or {})})
+
     def put(self, server: str, secret: Secret) -> bool:
         """Store; True when it went into the file unencrypted (docker then warns)."""
         key = server_key(server)

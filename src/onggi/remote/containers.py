@@ -7,6 +7,7 @@ from ..engine.execs import ExecOptions
 from ..engine.logfiles import LogEntry
 from ..engine.pruning import Chosen
 from ..engine.restart import Policy
+from ..engine.stats import Sample
 from ..errors import NotFound
 from ..monitor.attach import Attachment
 from ..progress import Report, ignore
@@ -31,6 +32,7 @@ class Containers:
         self._transport = transport
         self._images = images
         self._warn = warn
+        self._listed: dict[str, Mapping[str, Any]] = {}  # by id, as the last list said
 
     # -- looking
 
@@ -45,28 +47,50 @@ class Containers:
     def list(
         self, *, all: bool = False, filters: Filters | None = None, limit: int = 0
     ) -> Sequence[Container]:
-        """One question for the list, and one for each of it: the list has no exact times."""
+        """As the list has them: without exact times, and with a status in words."""
         query = {"all": all, "limit": limit or None, "filters": filters_json(filters or {})}
-        found = []
-        for item in self._transport.json("GET", "/containers/json", query):
-            try:
-                found.append(self.get(item["Id"]))
-            except NotFound:
-                continue  # removed meanwhile
-        return found
+        items = self._transport.json("GET", "/containers/json", query)
+        self._listed = {item["Id"]: item for item in items}
+        return [records.listed(item) for item in items]
+
+    def status_text(self, container: Container) -> str:
+        """Of one that was listed, in the engine's words; its clock is not ours."""
+        return str(self._item(container.id).get("Status") or "")
 
     def network_names(self, container: Container) -> Sequence[str]:
         return container.config.options.host.network_mode.split(",")
 
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
+        if container.id in self._listed:
+            return records.listed_ports(self._listed[container.id])
         return records.ports(self.inspect(container.id))
+
+    def _item(self, container_id: str, *, size: bool = False) -> Mapping[str, Any]:
+        """What the list says of it; asked for once more when the sizes are missing."""
+        item = self._listed.get(container_id)
+        if item is None or (size and "SizeRootFs" not in item):
+            query = {"all": True, "size": size}
+            items = self._transport.json("GET", "/containers/json", query)
+            self._listed = {item["Id"]: item for item in items}
+        found: Mapping[str, Any] = self._listed.get(container_id, {})
+        return found
 
     def loopback_only_ports(self, container: Container) -> Sequence[PortBinding]:
         return ()  # nobody can look into its network from here
 
     def size(self, reference: str) -> tuple[int, int]:
-        found = self.inspect(reference, size=True)
+        found = self._item(reference, size=True)
         return found.get("SizeRw") or 0, found.get("SizeRootFs") or 0
+
+    def sample(self, container: Container) -> Sample:
+        """What it uses right now; nothing for one that does not run."""
+        if container.state.status not in ("running", "paused"):
+            return Sample()
+        query = {"stream": False, "one-shot": True}
+        try:
+            return records.sample(self._transport.json("GET", _path(container.id, "/stats"), query))
+        except NotFound:
+            return Sample()
 
     def top(
         self, reference: str, ps_args: Sequence[str]
@@ -284,18 +308,6 @@ class Logs:
             while data := response.read1(1 << 16):
                 for stream, payload in decoder.feed(data):
                     yield _entry("stderr" if stream == 2 else "stdout", payload)
-
-
-class Archive:
-    """Whole root filesystems."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def export(self, reference: str, write: Callable[[bytes], object]) -> None:
-        with self._transport.answer("GET", _path(reference, "/export")) as response:
-            while data := response.read1(1 << 18):
-                write(data)
 
 
 def _entry(stream: str, line: bytes) -> LogEntry:

@@ -10,7 +10,9 @@ from ..errors import Unsupported
 from ..registry.credentials import Credentials
 from ..typed import Any
 from .address import Address
-from .containers import Archive, Containers, Execs, Logs
+from .archive import Archive
+from .builds import Builds
+from .containers import Containers, Execs, Logs
 from .images import Images
 from .objects import Events, Networks, System, Volumes
 from .transport import Transport
@@ -49,6 +51,10 @@ class RemoteEngine:
     @cached_property
     def archive(self) -> Archive:
         return Archive(self._transport)
+
+    @cached_property
+    def builds(self) -> Builds:
+        return Builds(self._transport, self._credentials)
 
     @cached_property
     def volumes(self) -> Volumes:

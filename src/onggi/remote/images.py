@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..engine.imageview import HistoryRow
 from ..engine.pruning import Chosen
-from ..errors import InvalidInput, NotFound, OnggiError
+from ..errors import InvalidInput, NotFound
 from ..progress import Layer, LayerAction, Message, Report, ignore
 from ..registry.credentials import Credentials
+from ..registry.searching import Hit
 from ..spec.image import Image
 from ..spec.platform import parse_platform
 from ..spec.reference import Reference, parse_reference
@@ -91,7 +92,7 @@ class Images:
         }
         headers = self._authority(wanted)
         for told in self._transport.documents("POST", "/images/create", query, b"", headers):
-            _report(told, report)
+            report_progress(told, report)
         return self.get(reference)
 
     def push(self, reference: str, report: Report = ignore, *, all_tags: bool = False) -> None:
@@ -100,7 +101,7 @@ class Images:
         query = {"tag": None if all_tags else wanted.tag}
         headers = self._authority(wanted) or {"X-Registry-Auth": _encoded({})}
         for told in self._transport.documents("POST", path, query, b"", headers):
-            _report(told, report)
+            report_progress(told, report)
 
     def save(self, references: Sequence[str], write: Callable[[bytes], object]) -> None:
         path = "/images/get?" + urllib.parse.urlencode([("names", name) for name in references])
@@ -128,8 +129,39 @@ class Images:
                 loaded.append(name)
         return loaded
 
-    def search(self, term: str, limit: int = 0) -> Sequence[Any]:
-        raise OnggiError("search asks the registry from here: leave -H out")
+    def import_(
+        self,
+        read: Callable[[int], bytes],
+        target: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        *,
+        platform: str = "",
+    ) -> str:
+        """The image's id."""
+        query = {
+            "fromSrc": "-", "repo": target or None, "message": message or None,
+            "changes": tuple(changes), "platform": platform or None,
+        }  # fmt: skip
+        headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
+        status = ""
+        for told in self._transport.documents(
+            "POST", "/images/create", query, _pieces(read), headers
+        ):
+            _raise(told)
+            status = str(told.get("status") or status)
+        return status
+
+    def search(self, term: str, limit: int = 0) -> Sequence[Hit]:
+        """What the engine is told by the registry."""
+        found = self._transport.json(
+            "GET", "/images/search", {"term": term, "limit": limit or None}
+        )
+        return [
+            Hit(item["name"], item.get("description") or "", item.get("star_count") or 0,
+                bool(item.get("is_official")))
+            for item in found
+        ]  # fmt: skip
 
     def _authority(self, reference: Reference) -> dict[str, str]:
         """The header with what docker's config.json has for the registry."""
@@ -169,7 +201,7 @@ def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
         yield data
 
 
-def _report(told: dict[str, Any], report: Report) -> None:
+def report_progress(told: dict[str, Any], report: Report) -> None:
     """Docker's progress as ours. Raises what it says went wrong."""
     _raise(told)
     status, layer = str(told.get("status", "")), told.get("id", "")

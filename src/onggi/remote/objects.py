@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..engine.pruning import Chosen
+from ..engine.system import Usage
 from ..errors import NotFound
 from ..spec.mount import Volume
 from ..spec.network import EndpointOptions, Network, NetworkOptions
-from ..typed import Any, NamedTuple
+from ..typed import Any
 from ..units import format_rfc3339
 from . import records, requests
 from .images import chosen_filters, filters_json
@@ -114,18 +115,9 @@ class System:
         found: dict[str, Any] = self._transport.json("GET", "/info")
         return found
 
-    def usage(self) -> Sequence["Usage"]:
+    def usage(self) -> Sequence[Usage]:
         """What images, containers, volumes and the build cache take."""
-        told = self._transport.json("GET", "/system/df")
-        found = [Usage(told.get("LayersSize") or 0)]
-        found += [Usage(item.get("SizeRw") or 0) for item in told.get("Containers") or ()]
-        for item in told.get("Volumes") or ():
-            found.append(Usage(max(0, (item.get("UsageData") or {}).get("Size") or 0)))
-        return found + [Usage(item.get("Size") or 0) for item in told.get("BuildCache") or ()]
-
-
-class Usage(NamedTuple):
-    size_bytes: int
+        return records.usage(self._transport.json("GET", "/system/df"))
 
 
 class Events:

@@ -4,6 +4,8 @@ Pure. Fields that are missing are empty: engines are of many ages."""
 from collections.abc import Mapping
 
 from ..engine.imageview import HistoryRow
+from ..engine.stats import Sample
+from ..engine.system import Usage
 from ..spec.container import (
     Container,
     ContainerConfig,
@@ -72,6 +74,41 @@ def container(found: Document) -> Container:
     )
 
 
+def listed(found: Document) -> Container:
+    """Of an entry of the list, which knows less: no exact times, no exit code."""
+    host = found.get("HostConfig") or {}
+    exposed = [f"{p['PrivatePort']}/{p['Type']}" for p in found.get("Ports") or ()]
+    return Container(
+        found["Id"],
+        (found.get("Names") or ("",))[0].removeprefix("/"),
+        (found.get("Created") or 0) * 10**9,
+        ContainerConfig(
+            options=ContainerOptions(
+                image=found.get("Image") or "",
+                host=HostOptions(network_mode=_network_mode(found, host)),
+            ),
+            process=Process((found.get("Command") or "",), (), "", "", tty=False),
+            image_id=found.get("ImageID") or "",
+            layers=(),
+            hostname="",
+            stop_signal="",
+            mounts=tuple(_mount(item) for item in found.get("Mounts") or ()),
+            labels=found.get("Labels") or {},
+            exposed_ports=tuple(dict.fromkeys(exposed)),
+        ),
+        ContainerState(status=found.get("State") or "created"),
+    )
+
+
+def listed_ports(found: Document) -> tuple[PortBinding, ...]:
+    """The published ports of an entry of the list."""
+    return tuple(
+        PortBinding(port.get("IP") or "", port["PublicPort"], port["PrivatePort"], port["Type"])
+        for port in found.get("Ports") or ()
+        if port.get("PublicPort")
+    )
+
+
 def _network_mode(found: Document, host: Document) -> str:
     """What `ps` shows: the names of the networks it is on."""
     networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
@@ -112,6 +149,58 @@ def ports(found: Document) -> tuple[PortBinding, ...]:
             host_port = int(binding["HostPort"])
             made.append(PortBinding(binding["HostIp"], host_port, int(number), protocol or "tcp"))
     return tuple(made)
+
+
+def sample(found: Document) -> Sample:
+    """Of one answer of stats, as docker's client counts: memory without what is only cached."""
+    memory, moved = found.get("memory_stats") or {}, {"read": 0, "write": 0}
+    facts = memory.get("stats") or {}
+    cached = facts.get("total_inactive_file") or facts.get("inactive_file") or 0
+    used = memory.get("usage") or 0
+    io = (found.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
+    for item in io:
+        operation = item["op"].lower()  # capitals with version 1 of control groups
+        if operation in moved:
+            moved[operation] += item["value"]
+    networks = (found.get("networks") or {}).values()
+    return Sample(
+        time_ns=moment(found.get("read")),
+        cpu_ns=((found.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage") or 0,
+        memory_bytes=used - cached if cached < used else used,
+        memory_limit_bytes=memory.get("limit") or 0,
+        received_bytes=sum(item["rx_bytes"] for item in networks),
+        sent_bytes=sum(item["tx_bytes"] for item in networks),
+        read_bytes=moved["read"],
+        written_bytes=moved["write"],
+        pids=(found.get("pids_stats") or {}).get("current") or 0,
+    )
+
+
+def usage(found: Document) -> list[Usage]:
+    """Of the answer of /system/df; what docker's client makes of it."""
+    images, containers = found.get("Images") or (), found.get("Containers") or ()
+    volumes, cache = found.get("Volumes") or (), found.get("BuildCache") or ()
+    used = [image for image in images if image.get("Containers", 0) > 0]
+    layers = found.get("LayersSize") or 0
+    needed = sum(i["Size"] - max(i.get("SharedSize") or 0, 0) for i in used)
+    idle = [c for c in containers if c.get("State") not in ("running", "paused", "restarting")]
+    sizes = [(_volume_bytes(v), (v.get("UsageData") or {}).get("RefCount", 0)) for v in volumes]
+    writable = sum(c.get("SizeRw") or 0 for c in containers)
+    free = sum(record["Size"] for record in cache if not (record["InUse"] or record["Shared"]))
+    return [
+        Usage("Images", len(images), len(used), layers, layers - needed),
+        Usage("Containers", len(containers), len(containers) - len(idle), writable,
+              sum(c.get("SizeRw") or 0 for c in idle)),
+        Usage("Local Volumes", len(volumes), sum(users > 0 for _, users in sizes),
+              sum(size for size, _ in sizes), sum(size for size, users in sizes if users == 0)),
+        Usage("Build Cache", len(cache), sum(record["InUse"] for record in cache),
+              sum(record["Size"] for record in cache if not record["Shared"]), free),
+    ]  # fmt: skip
+
+
+def _volume_bytes(found: Document) -> int:
+    """-1 is what the engine does not know."""
+    return max((found.get("UsageData") or {}).get("Size") or 0, 0)
 
 
 def image(found: Document) -> Image:

@@ -20,7 +20,7 @@ from .address import Address, Tls
 NEWEST, OLDEST = (1, 51), (1, 24)
 BLOCK = 1 << 16
 CONNECT_TIMEOUT_S = 30
-Query = Mapping[str, Any]
+Query = Mapping[str, Any]  # None is left out, a tuple is the parameter several times
 Body = bytes | Iterable[bytes] | None
 _BY_STATUS = {
     kind.http_status: kind
@@ -69,10 +69,15 @@ class Transport:
         Unavailable when there is none."""
         connection = self._connection()
         try:
-            connection.request(
-                method, self._target(path, query), body, dict(headers or {}),
-                encode_chunked=body is not None and not isinstance(body, bytes),
-            )  # fmt: skip
+            try:
+                connection.request(
+                    method, self._target(path, query), body, dict(headers or {}),
+                    encode_chunked=body is not None and not isinstance(body, bytes),
+                )  # fmt: skip
+            except (BrokenPipeError, ConnectionResetError):
+                if body is None or isinstance(body, bytes):
+                    raise
+                # it wants no more of a long body, and may have said why
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -141,7 +146,12 @@ class Transport:
         return self._version
 
     def _target(self, path: str, query: Query | None) -> str:
-        found = {name: _text(value) for name, value in (query or {}).items() if value is not None}
+        found = [
+            (name, _text(item))
+            for name, value in (query or {}).items()
+            for item in (value if isinstance(value, tuple) else (value,))
+            if item is not None
+        ]
         return f"/v{self.version}{path}" + (f"?{urlencode(found)}" if found else "")
 
     def _connection(self) -> Connection:

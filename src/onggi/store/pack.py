@@ -26,7 +26,7 @@ class Packer:
     with OCI whiteouts. `devices`: write device nodes, else they are refused. `device`: the st_dev
     of the only file system to look into; what is mounted in it is written as an empty directory
     or file, as docker exports mount points. `id_base`: what root is in the user namespace whose
-    tree it is."""
+    tree it is; `owner` is written instead of what is found."""
 
     def __init__(
         self,
@@ -36,8 +36,10 @@ class Packer:
         devices: bool,
         device: int | None = None,
         id_base: int = 0,
+        owner: tuple[int, int] | None = None,
     ) -> None:
         self._id_base = id_base
+        self._fixed_owner = owner
         self._writer = writer
         self._overlay = overlay
         self._devices = devices
@@ -158,7 +160,7 @@ class Packer:
         self._writer.device(path, stat.S_ISBLK(mode), number, *owner)
 
     def _owner(self, status: os.stat_result, record: bytes = b"") -> tuple[int, int]:
-        return owners.inside(owners.of(status, record), self._id_base)
+        return self._fixed_owner or owners.inside(owners.of(status, record), self._id_base)
 
     def _xattrs(self, fd: int, path: bytes) -> tuple[Xattrs, bool, bytes]:
         """What goes into the archive, whether overlayfs marks the directory opaque, and the record

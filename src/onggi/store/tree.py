@@ -33,18 +33,21 @@ def write_tar_of(
     exact_times: bool = False,
     one_filesystem: bool = False,
     id_base: int = 0,
+    owner: tuple[int, int] | None = None,
 ) -> None:
     """`path` under `root_fd`, and all below it, as a tar whose members are named `name`...
 
     With `name` "" a directory's contents stand at the top (`export`), preceded by "./" when
     `include_root`. `id_base` is what root is in the user namespace whose root it is. Links on the
     way are followed within the root; the last one only when `follow_link`. `one_filesystem`: what
-    is mounted below the root is written empty (the /proc of a running container). Raises OSError
-    (ENOENT, ENOTDIR, ELOOP) as open(2) would.
+    is mounted below the root is written empty (the /proc of a running container). `owner`: written
+    instead of the files' own. Raises OSError (ENOENT, ENOTDIR, ELOOP) as open(2) would.
     """
     writer = LayerWriter(write, exact_times=exact_times)
     device = os.fstat(root_fd).st_dev if one_filesystem else None
-    packer = Packer(writer, overlay=False, devices=True, device=device, id_base=id_base)
+    packer = Packer(
+        writer, overlay=False, devices=True, device=device, id_base=id_base, owner=owner
+    )
     parent, _, last = path.rstrip("/").rpartition("/")
     if follow_link or last in ("", ".", ".."):
         _pack_resolved(packer, root_fd, path, os.fsencode(name), include_root)

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 import onggi.cli
-from onggi.remote import containers, images, objects
+from onggi.remote import archive, containers, images, objects
 
 COMMANDS = Path(onggi.cli.__file__).parent
 SERVICES = {
     "containers": containers.Containers, "execs": containers.Execs, "logs": containers.Logs,
     "images": images.Images, "volumes": objects.Volumes, "networks": objects.Networks,
-    "system": objects.System,
+    "system": objects.System, "archive": archive.Archive,
 }  # fmt: skip
 # Of commands that cli/elsewhere does not let through.
 HERE_ONLY = {
-    ("images", "import_"), ("images", "login"), ("images", "logout"),
+    ("images", "login"), ("images", "logout"),
     ("images", "manifest_lists"), ("networks", "repair"),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from ...units import parse_size
 from .. import (
     buildattest,
     buildcall,
+    buildelsewhere,
     buildloans,
     buildoutput,
     environment,
@@ -54,6 +55,8 @@ class BadTag(CommandError):
 
 def run(session: Session, values: Values, arguments: list[str]) -> int:
     session.debug = session.debug or values.on("debug")
+    if session.elsewhere is not None:
+        buildelsewhere.refuse(values)
     options = build_options(session, values, arguments[0])
     if values.text("iidfile"):
         remove_old(values.text("iidfile"))
@@ -69,10 +72,13 @@ def run(session: Session, values: Values, arguments: list[str]) -> int:
     lines = progress(session, values, quiet=values.on("quiet") or to_stdout)
     if on_terminal and values.text("on-error") == "shell":
         options = options._replace(on_failure=partial(failed_shell, session, lines))
-    for text in tier.warnings(""):
-        session.warn(text)
     try:
-        result = build(session.engine, options, lines)
+        if session.elsewhere is not None:
+            result = buildelsewhere.build(session, values, options, lines)
+        else:
+            for text in tier.warnings(""):
+                session.warn(text)
+            result = build(session.engine, options, lines)
     except OnggiError as error:
         lines.failed()
         raise client_side(error) from error  # it names the Dockerfile's line; nobody else spoke

@@ -17,6 +17,7 @@ from .lifecycle import missing_hint
 from .transfer import written
 
 CHUNK = 1 << 18
+MAX_LINKS = 40
 Write = Callable[[bytes], object]
 
 
@@ -55,17 +56,16 @@ def from_container(session: Session, values: Values, container: str, path: str, 
         )
         return -1
     place = local_target(copyplan.absolute(target, working_directory()))
-    found = stat_inside(session, container, source_path, follow=follow)
+    resolved, found = stat_inside(session, container, source_path, follow=follow)
     source = Place(source_path, True, stat.S_ISDIR(found.mode))
     if copyplan.is_contents(source_path) and not source.is_directory:
         raise refusal("not a directory")
     where = copyplan.landing(source, place)
-    old = copyplan.base_name(source_path)
-    before, after = copyplan.renamed(old, where.name)
+    before, after = copyplan.renamed(copyplan.base_name(resolved), where.name)
     owner = None if values.on("archive") else (os.geteuid(), os.getegid())
-    spool = Spool(session.root)
+    spool = Spool(spool_directory(session))
     try:
-        archive.copy_out(container, source_path, spool.write, follow_link=follow)
+        archive.copy_out(container, resolved, spool.write)
         root = os.open(where.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             unpack.extract_into(
@@ -96,14 +96,23 @@ def local_target(path: str) -> Place:
     return Place(path, True, stat.S_ISDIR(status.st_mode))
 
 
-def stat_inside(session: Session, container: str, path: str, *, follow: bool) -> PathStat:
-    """Follows a link when asked, and when the path says that it is a directory."""
+def stat_inside(
+    session: Session, container: str, path: str, *, follow: bool
+) -> tuple[str, PathStat]:
+    """The path and what is there. Links are followed when asked, and when the path says that it is
+    a directory."""
     archive = session.engine.archive
+    end = "/." if copyplan.is_contents(path) else ""
     clean = path.removesuffix("/.").rstrip("/") or "/"
     found = archive.stat(container, clean)
-    if found.link_target and (follow or copyplan.says_directory(path)):
-        found = archive.stat(container, found.link_target)
-    return found
+    if not (follow or copyplan.says_directory(path)):
+        return path, found
+    for _ in range(MAX_LINKS):
+        if not found.link_target:
+            break
+        clean = found.link_target
+        found = archive.stat(container, clean)
+    return clean + end, found
 
 
 # -- into a container
@@ -116,15 +125,19 @@ def to_container(session: Session, values: Values, source: str, container: str, 
     if source == "-":
         if not place.is_directory:
             raise refusal(f'destination "{container}:{path}" must be a directory')
+        if session.elsewhere is not None:
+            owner = None  # docker's API has an archive's owners only
         archive.copy_in(container, place.path, stdin_chunks(), owner=owner)
         return -1
     source_path = copyplan.absolute(source, working_directory())
     found = local_source(source_path, follow=values.on("follow-link"))
     where = copyplan.landing(found, place)
-    spool = Spool(session.root)
+    spool = Spool(spool_directory(session))
     try:
-        pack_local(source_path, where.name, spool.write, follow=values.on("follow-link"))
-        archive.copy_in(container, where.directory, spool.chunks(), owner=owner)
+        pack_local(
+            source_path, where.name, spool.write, follow=values.on("follow-link"), owner=owner
+        )
+        archive.copy_in(container, where.directory, spool.chunks())
         return spool.size
     finally:
         spool.close()
@@ -159,8 +172,11 @@ def local_source(path: str, *, follow: bool) -> Place:
     return Place(path, True, stat.S_ISDIR(status.st_mode))
 
 
-def pack_local(path: str, name: str, write: Write, *, follow: bool) -> None:
-    """The local file or directory as a tar whose members begin with `name`."""
+def pack_local(
+    path: str, name: str, write: Write, *, follow: bool, owner: tuple[int, int] | None
+) -> None:
+    """The local file or directory as a tar whose members begin with `name`, and belong to `owner`
+    when it is given."""
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         tree.write_tar_of(
@@ -170,6 +186,7 @@ def pack_local(path: str, name: str, write: Write, *, follow: bool) -> None:
             name=name,
             follow_link=follow or copyplan.says_directory(path),
             exact_times=True,
+            owner=owner,
         )
     finally:
         os.close(root)
@@ -180,12 +197,18 @@ def stdin_chunks() -> Iterator[bytes]:
         yield chunk
 
 
+def spool_directory(session: Session) -> str:
+    if session.elsewhere is not None:
+        return session.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the file has no name
+    directory = f"{session.root}/tmp"  # noqa: S108 - our own, 0700
+    os.makedirs(directory, 0o700, exist_ok=True)
+    return directory
+
+
 class Spool:
     """An archive on its way from a writer to a reader: an unnamed file that no crash leaves."""
 
-    def __init__(self, root: str) -> None:
-        directory = f"{root}/tmp"  # noqa: S108 - our own, 0700
-        os.makedirs(directory, 0o700, exist_ok=True)
+    def __init__(self, directory: str) -> None:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE
         self._fd = os.open(directory, flags, 0o600)
         self.size = 0

@@ -9,7 +9,7 @@ from ...typed import Any
 from ...units import format_elapsed, format_size
 from ..command import Command
 from ..flags import Values, flag_table
-from ..session import Session
+from ..session import Session, refusal
 from ..table import print_rows
 from . import ps
 from .ps import FORMAT_HELP
@@ -38,6 +38,8 @@ CACHE_HEADERS = {
 def df(session: Session, values: Values, arguments: list[str]) -> int:
     template = values.text("format")
     if values.on("verbose"):
+        if session.elsewhere is not None:
+            raise refusal("'system df -v' cannot be done with an engine elsewhere yet")
         return details(session, template)
     rows = []
     for usage in session.engine.system.usage():

@@ -4,7 +4,7 @@ import os
 import time
 
 from ...engine.pruning import Chosen, parse
-from ...typed import TYPE_CHECKING
+from ...typed import TYPE_CHECKING, Any
 from ...units import format_size, parse_size
 from ..command import Command
 from ..flags import Values, flag_table
@@ -14,6 +14,7 @@ from ..table import filters_of
 if TYPE_CHECKING:
     from ...build.pruning import Kept
 
+CACHE_SIZES = ("keep-storage", "reserved-space", "max-used-space", "min-free-space")
 SURE = "Are you sure you want to continue? [y/N] "
 
 
@@ -127,6 +128,8 @@ def prune_networks(session: Session, chosen: Chosen) -> None:
 
 
 def builder(session: Session, values: Values, arguments: list[str]) -> int:
+    if session.elsewhere is not None:
+        return builder_elsewhere(session, values)
     kept = kept_cache(values)
     kind = "all build cache" if values.on("all") else "all dangling build cache"
     if not confirmed(session, values, f"This will remove {kind}."):
@@ -134,6 +137,21 @@ def builder(session: Session, values: Values, arguments: list[str]) -> int:
     before = used(session)
     prune_cache(session, kept)
     freed(session, before)
+    return 0
+
+
+def builder_elsewhere(session: Session, values: Values) -> int:
+    engine: Any = session.engine
+    kind = "all build cache" if values.on("all") else "all dangling build cache"
+    if not confirmed(session, values, f"This will remove {kind}."):
+        return 0
+    asked = {
+        name: parse_size(values.text(name)) or None for name in CACHE_SIZES if values.given(name)
+    }
+    freed_now = engine.builds.prune(
+        {"all": values.on("all"), **asked}, filters_of(values.many("filter"))
+    )
+    session.out.line(f"Total reclaimed space: {format_size(freed_now.reclaimed_bytes)}")
     return 0
 
 
@@ -183,9 +201,14 @@ def system(session: Session, values: Values, arguments: list[str]) -> int:
     if values.on("volumes"):
         prune_volumes(session, chosen, everything=False)
     prune_images(session, filters, everything=everything)
-    from ...build.pruning import Kept
+    if session.elsewhere is not None:
+        engine: Any = session.engine
+        until = {"until": filters["until"]} if "until" in filters else {}
+        engine.builds.prune({"all": everything}, until)
+    else:
+        from ...build.pruning import Kept
 
-    prune_cache(session, Kept(chosen.until_ns, everything=everything))
+        prune_cache(session, Kept(chosen.until_ns, everything=everything))
     freed(session, before)
     return 0
 

@@ -78,7 +78,7 @@ def row(
         "RunningFor": format_elapsed(now - container.created_ns / 1e9) + " ago",
         "Ports": ports_text(bindings, config.exposed_ports if running else ()),
         "State": container.state.status,
-        "Status": listing.status_text(container, now),
+        "Status": status_text(session, container, now),
         "Size": size_text(session, container) if size else "0B",
         "Names": container.name,
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
@@ -90,6 +90,14 @@ def row(
         "LocalVolumes": str(sum(mount.kind == "volume" for mount in config.mounts)),
         "Networks": ",".join(session.engine.containers.network_names(container)),
     }
+
+
+def status_text(session: Session, container: Container, now: float) -> str:
+    if session.elsewhere is None:
+        return listing.status_text(container, now)
+    there: Any = session.engine.containers
+    text: str = there.status_text(container)
+    return text
 
 
 def image_name(given: str, image_id: str, *, trunc: bool) -> str:

@@ -1,7 +1,7 @@
 """`stats`: one look, or a table that is drawn anew every second until nobody is left to look at."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...engine import stats as measure
 from ...engine.reaper import ACTIVE
@@ -50,13 +50,13 @@ def _frames(
     session: Session, wanted: list[str], *, everything: bool
 ) -> Iterator[tuple[list[Container], Samples, Samples]]:
     """(containers, their samples before, their samples now), for ever."""
-    before = _samples(_chosen(session, wanted, everything=everything))
+    before = _samples(session, _chosen(session, wanted, everything=everything))
     wait_s = FIRST_INTERVAL_S
     while True:
         select.select([], [], [], wait_s)  # an interrupt ends it
         wait_s = INTERVAL_S
         containers = _chosen(session, wanted, everything=everything)
-        now = _samples(containers)
+        now = _samples(session, containers)
         yield containers, before, now
         before = now
 
@@ -73,8 +73,12 @@ def _chosen(session: Session, wanted: list[str], *, everything: bool) -> list[Co
     return found
 
 
-def _samples(containers: list[Container]) -> Samples:
-    return {container.id: measure.sample(container) for container in containers}
+def _samples(session: Session, containers: list[Container]) -> Samples:
+    there: Any = session.engine.containers
+    sample: Callable[[Container], Sample] = (
+        measure.sample if session.elsewhere is None else there.sample
+    )
+    return {container.id: sample(container) for container in containers}
 
 
 def _show(
