@@ -262,13 +262,36 @@ def sleeping() -> bool:
     return False
 
 
+def test_an_image_brings_its_cache_along(
+    build: Builder, api: ApiServer, onggi: Onggi, tmp_path: Path
+) -> None:
+    """`cachefrom`, of an image that is all that is left of an earlier build."""
+    body = context("FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /stamp")
+    build.output(body, nocache=1, buildargs=json.dumps({"BUILDKIT_INLINE_CACHE": "1"}))
+    first = build.image()
+    onggi("save", "-o", str(tmp_path / "image.tar"), "apitest/built")
+    onggi("rmi", "-f", "apitest/built")
+    onggi("builder", "prune", "-af")
+    onggi("load", "-qi", str(tmp_path / "image.tar"))
+    onggi("tag", "apitest/built", "apitest/cache:1")
+    try:
+        said = build.output(body, cachefrom=json.dumps(["nothing:here", "apitest/cache:1"]))
+        assert "Using cache" in said
+        assert build.image()["RootFS"] == first["RootFS"]
+        onggi("builder", "prune", "-af")
+        assert "Using cache" not in build.output(body)
+    finally:
+        onggi("rmi", "-f", "apitest/cache:1")
+
+
 def test_prune(build: Builder, api: ApiServer) -> None:
     build.output(context("FROM busybox\nRUN echo for the cache > /f"))
     for query, status in (
         ("keep-storage=x", 400),
         ("max-used-space=five", 400),
         (f"filters={quote(json.dumps({'nosuch': ['1']}))}", 400),
-        (f"filters={quote(json.dumps({'inuse': ['1']}))}", 501),
+        (f"filters={quote(json.dumps({'inuse': ['perhaps']}))}", 400),
+        (f"filters={quote(json.dumps({'type': ['regular', 'other']}))}", 400),
         (f"filters={quote(json.dumps({'until': ['1h', '2h']}))}", 400),
         (f"filters={quote(json.dumps({'id': ['(']}))}", 400),
     ):
@@ -276,7 +299,14 @@ def test_prune(build: Builder, api: ApiServer) -> None:
     fresh = quote(json.dumps({"until": ["24h"]}))
     kept = api.request("POST", f"/build/prune?filters={fresh}").json()
     assert kept == {"CachesDeleted": None, "SpaceReclaimed": 0}
-    report = api.request("POST", "/build/prune?all=1").json()
+    for filters in ({"type": ["exec.cachemount"]}, {"description": ["x"]}, {"parent": ["x"]},
+                    {"inuse": ["true"]}, {"shared": ["1"], "private": ["1"]}):  # fmt: skip
+        chosen = quote(json.dumps(filters))
+        kept = api.request("POST", f"/build/prune?all=1&filters={chosen}").json()
+        assert kept["CachesDeleted"] is None, filters
+    assert api.request("POST", "/build/prune").status == 200  # leaves what an image has
+    chosen = quote(json.dumps({"type": {"regular": True}, "inuse": ["0"]}))
+    report = api.request("POST", f"/build/prune?all=1&filters={chosen}").json()
     assert report["CachesDeleted"] and report["SpaceReclaimed"] >= 0  # the image has its layer
     assert api.request("POST", "/build/cancel?id=x").status == 404
     assert api.request("POST", "/build/cancel").status == 400

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from ..build.pruning import Item, Kept
+from ..build.pruning import prune as pruned
 from ..engine import pruning
 from ..errors import InvalidInput, NotFound, OnggiError, Unavailable, Unsupported
 from ..progress import from_json
@@ -19,7 +21,18 @@ from .buildlines import BuildLines
 from .call import Answer, Call, json_answer
 from .route import Route
 
-_UNSUPPORTED = frozenset("parent type description inuse shared private".split())
+_FACTS: dict[str, Callable[[Item], bool]] = {
+    "inuse": lambda item: item.in_use,
+    "shared": lambda item: item.shared,
+    "private": lambda item: not item.shared,
+}
+_TEXTS: dict[str, Callable[[Item], str]] = {
+    "type": lambda item: item.kind,
+    "description": lambda item: item.description,
+    "parent": lambda item: "",  # our records stand on none
+}
+_TRUTHS = {"1": True, "true": True, "0": False, "false": False}
+_TIMES = ("until", "unused-for")
 
 
 def build(call: Call) -> None:
@@ -75,15 +88,17 @@ def _write(fd: int, data: bytes) -> None:
 
 def prune(call: Call) -> Answer:
     """Sizes to keep are older and newer spellings of one. Raises InvalidInput."""
-    from ..build.pruning import Kept, prune
-
     query = call.query
     keep, most, free = _bytes(call, "keep-storage"), 0, 0
     if call.version >= (1, 48):
         keep = _bytes(call, "reserved-space") or keep
         most, free = _bytes(call, "max-used-space"), _bytes(call, "min-free-space")
-    until_ns, admits = _chosen(query.filters(), time.time_ns())
-    freed = prune(call.engine, Kept(until_ns, keep, admits, most, free))
+    filters = query.filters()
+    kept = Kept(
+        _until_ns(filters, time.time_ns()), keep, max_used_bytes=most, min_free_bytes=free,
+        everything=query.flag("all"), wanted=_wanted(filters),
+    )  # fmt: skip
+    freed = pruned(call.engine, kept)
     return json_answer(
         {"CachesDeleted": list(freed.ids) or None, "SpaceReclaimed": freed.reclaimed_bytes}
     )
@@ -97,25 +112,41 @@ def _bytes(call: Call, name: str) -> int:
         raise InvalidInput(f"{name} is in bytes and expects an integer, got {text}") from error
 
 
-def _chosen(filters: Mapping[str, Sequence[str]], now_ns: int) -> tuple[int, Callable[[str], bool]]:
-    """Since when used records stay, and which ids may go."""
-    for name in filters:
-        if name in _UNSUPPORTED:
-            raise Unsupported(f"the filter '{name}' is not supported by onggi")
-        if name in ("label", "label!"):
-            continue  # `system prune` sends its own along; records have no labels
-        if name not in ("until", "unused-for", "id"):
-            raise InvalidInput(f"invalid filter '{name}'")
-    moments = [*filters.get("until", ()), *filters.get("unused-for", ())]
-    patterns = filters.get("id", ())
-    if len(moments) > 1 or len(patterns) > 1:
+def _until_ns(filters: Mapping[str, Sequence[str]], now_ns: int) -> int:
+    """Since when used records stay; 0 for none."""
+    moments = [moment for name in _TIMES for moment in filters.get(name, ())]
+    if len(moments) > 1:
         raise InvalidInput("filters expect only one value")
-    until_ns = pruning.parse({"until": moments}, now_ns).until_ns
-    try:
-        pattern = re.compile(patterns[0]) if patterns else None
-    except re.error as error:
-        raise InvalidInput(f"invalid filter 'id': {error}") from error
-    return until_ns, lambda id_: pattern is None or bool(pattern.search(id_))
+    return pruning.parse({"until": moments}, now_ns).until_ns
+
+
+def _wanted(filters: Mapping[str, Sequence[str]]) -> Callable[[Item], bool]:
+    """Whether all filters but those of time choose an entry. Labels choose nothing: `system prune`
+    sends its own along, and records have none."""
+    tests: list[Callable[[Item], bool]] = []
+    for name, values in filters.items():
+        if name in (*_TIMES, "label", "label!"):
+            continue
+        if name not in ("id", *_FACTS, *_TEXTS):
+            raise InvalidInput(f"invalid filter '{name}'")
+        if len(values) > 1:
+            raise InvalidInput("filters expect only one value")
+        tests += [_test(name, value) for value in values]
+    return lambda item: all(test(item) for test in tests)
+
+
+def _test(name: str, value: str) -> Callable[[Item], bool]:
+    if name == "id":
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise InvalidInput(f"invalid filter 'id': {error}") from error
+        return lambda item: bool(pattern.search(item.id))
+    if name in _TEXTS:
+        return lambda item: _TEXTS[name](item) == value
+    if value not in _TRUTHS:
+        raise InvalidInput(f"invalid filter '{name}={value}'")
+    return lambda item: _FACTS[name](item) == _TRUTHS[value]
 
 
 def cancel(call: Call) -> Answer:

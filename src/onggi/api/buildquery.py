@@ -1,11 +1,11 @@
 """The parameters of POST /build as the options of a build. Sans-IO.
 
 What docker's classic builder needs and ours does without is taken and does nothing: `rm`, `forcerm`
-(there are no intermediate containers to keep), `cachefrom` (which names images of this host, and
-what was built here is found anyway; it asks no registry).
+(there are no intermediate containers to keep). `cachefrom` names images of this host; those that
+have an inline cache bring it along.
 """
 
-from ..build.options import BuildOptions
+from ..build.options import BuildOptions, CacheSource
 from ..dockerfile import address
 from ..errors import InvalidInput, Unsupported
 from ..spec.container import HostOptions, Resources, Ulimit
@@ -41,6 +41,11 @@ def options(query: Query, version: Version) -> BuildOptions:
         shm_bytes=query.integer("shmsize") or SHM_BYTES,
         limits=_limits(query),
         squash=query.flag("squash"),
+        cache_from=tuple(
+            CacheSource("image", str(parse_reference(name)))
+            for name in _list(query, "cachefrom")
+            if name
+        ),
     )
 
 
@@ -61,7 +66,6 @@ def _refuse(query: Query) -> None:
             "experimental session with v1 builder is no longer supported, use builder version v2 "
             "(BuildKit) instead"
         )
-    _list(query, "cachefrom")
     if query.json("outputs"):
         raise Unsupported("outputs need BuildKit: the classic builder makes an image")
 

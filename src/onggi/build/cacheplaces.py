@@ -86,6 +86,8 @@ class Imports:
         try:
             table, place = self._read(source)
         except OnggiError as error:
+            if source.kind == "image" and isinstance(error, NotFound):
+                return None
             self._report(Warning(f"importing cache from {source.where} failed: {error.message}"))
             return None
         if table.entries and not table.ours:
@@ -105,10 +107,12 @@ class Imports:
             return read_table(place), place
         reference = parse_reference(source.where)
         place = self._engine.images.repository(reference, self._report)
-        if source.plain:
+        if source.plain or source.kind == "image":
             table = self._of_image(source.where)
             if table is not None:
                 return table, place
+        if source.kind == "image":
+            raise NotFound("it is no image of this host with an inline cache")
         return read_table(place), place
 
     def _of_image(self, name: str) -> Table | None:

@@ -28,6 +28,7 @@ from .options import (
     epoch_of,
     keeps_image,
     platforms_of,
+    wants_inline_cache,
 )
 from .solve import Solution
 
@@ -194,7 +195,7 @@ def _document(options: BuildOptions, solved: Solved) -> bytes:
     """The image's configuration, with the cache in it when --cache-to says so."""
     config = _configuration(solved, epoch_of(options))
     document = config_document(config)
-    if any(target.kind == "inline" for target in options.cache_to):
+    if wants_inline_cache(options):
         from .cacheformat import INLINE_KEY
         from .cacheplaces import inline_value
 

@@ -27,9 +27,10 @@ class Output(NamedTuple):
 
 class CacheSource(NamedTuple):
     """--cache-from: a reference, or a directory with the tag or digest in it. `plain`: a name as
-    docker knew it, which may also be an image of the store."""
+    docker knew it, which may also be an image of the store. An "image" is of the store or nowhere:
+    docker's classic builder asks no registry for it."""
 
-    kind: Literal["registry", "local"]
+    kind: Literal["registry", "local", "image"]
     where: str
     name: str = "latest"
     plain: bool = False
@@ -123,6 +124,12 @@ def platforms_of(options: BuildOptions) -> tuple[Platform, ...]:
     """Each that was asked for, once; else this machine's."""
     given = [text.strip() for text in options.platform.split(",") if text.strip()]
     return tuple(dict.fromkeys(map(parse_platform, given))) or (host_platform(),)
+
+
+def wants_inline_cache(options: BuildOptions) -> bool:
+    """`--cache-to type=inline`, or BuildKit's build argument for it."""
+    told = options.build_args.get("BUILDKIT_INLINE_CACHE") or ""
+    return told.lower() in ("1", "t", "true") or any(t.kind == "inline" for t in options.cache_to)
 
 
 def epoch_of(options: BuildOptions) -> int | None:

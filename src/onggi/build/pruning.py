@@ -37,14 +37,13 @@ class Item(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a prune leaves: what was used since `until_ns` (0: nothing is too fresh), what `admits`,
-    given an id, says no to, and without `everything` what images hold anyway. Sizes are BuildKit's:
+    """What a prune leaves: what was used since `until_ns` (0: nothing is too fresh), what is not
+    `wanted`, and without `everything` what images hold anyway. Sizes are BuildKit's:
     prune until `max_used` at most are used and `min_free` of the disk are free, but leave
     `reserved`; all 0 is no limit: everything goes."""
 
     until_ns: int = 0
     reserved_bytes: int = 0
-    admits: Callable[[str], bool] = lambda id_: True
     max_used_bytes: int = 0
     min_free_bytes: int = 0
     everything: bool = True
@@ -90,7 +89,7 @@ def choose(items: Sequence[Item], kept: Kept, free_bytes: int) -> list[Item]:
             continue
         if limited and not _own_bytes(item):
             continue
-        if not (kept.admits(item.id) and kept.wanted(item)):
+        if not kept.wanted(item):
             continue
         going.append(item)
         records[item.layer] -= 1

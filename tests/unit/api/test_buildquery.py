@@ -7,7 +7,7 @@ import pytest
 
 from onggi.api.buildquery import options
 from onggi.api.decode import parse_query
-from onggi.build.options import BuildOptions
+from onggi.build.options import BuildOptions, CacheSource
 from onggi.errors import InvalidInput, OnggiError, Unsupported
 from onggi.spec.container import HostOptions, Resources, Ulimit
 
@@ -55,6 +55,7 @@ def test_everything() -> None:
             resources=resources, ulimits=(Ulimit("nofile", 10, 20),), cgroup_parent="/x"
         ),
         squash=True,
+        cache_from=(CacheSource("image", "docker.io/library/x:latest"),),
     )
 
 

@@ -29,7 +29,7 @@ def test_everything_and_limits() -> None:
     assert names(THREE, Kept(max_used_bytes=39)) == ["old", "middle"]
     assert names(THREE, Kept(max_used_bytes=60)) == []
     assert names(THREE, Kept(reserved_bytes=10)) == ["old", "middle"]
-    assert names(THREE, Kept(admits=lambda id_: id_ != "old")) == ["middle", "new"]
+    assert names(THREE, Kept(wanted=lambda item: item.id != "old")) == ["middle", "new"]
     assert names(THREE, Kept(wanted=lambda entry: entry.size_bytes > 10)) == ["old", "middle"]
 
 
