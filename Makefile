@@ -31,7 +31,7 @@ differential:
 
 buildpeers:
 	tools/setup dev
-	tools/setup packages buildah
+	tools/setup packages buildah npm
 	PYTHONPATH=tests tools/dockerd $(RUN) buildpeers.record
 
 style:

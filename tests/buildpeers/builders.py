@@ -10,7 +10,6 @@ from typing import NamedTuple
 CONTEXTS = Path(__file__).parent / "contexts"
 BASES = {"busybox": "busybox:latest", "debian": "debian:bookworm", "python": "python:3.11"}
 Run = Callable[[Sequence[str]], None]
-NEEDS = ("requirements.txt", "packages.txt")
 
 
 class Builder(NamedTuple):
@@ -22,12 +21,14 @@ class Builder(NamedTuple):
 def contexts(*, offline: bool = False) -> list[str]:
     """Their names; `offline` are those that need nothing fetched and no Debian."""
     found = sorted(path.name for path in CONTEXTS.iterdir())
-    return [name for name in found if not offline or base_of(CONTEXTS / name) == "busybox"]
+    return [name for name in found if not offline or bases_of(CONTEXTS / name) == ["busybox"]]
 
 
-def base_of(context: Path) -> str:
-    text = (context / "Dockerfile").read_text()
-    return next(name for name in ("python", "debian", "busybox") if name in text)
+def bases_of(context: Path) -> list[str]:
+    """The images of BASES that the Dockerfile names, that of the last stage first."""
+    lines = (context / "Dockerfile").read_text().splitlines()
+    named = [line for line in reversed(lines) if line.startswith(("FROM ", "ARG "))]
+    return list(dict.fromkeys(name for line in named for name in BASES if name in line))
 
 
 def prepared(name: str, into: Path, fetched: Path | None = None) -> Path:

@@ -13,6 +13,7 @@ KEYS = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "ExposedPorts", "Volum
 BUILDERS_LABELS = ("io.buildah.version",)
 # Written by programs with the time, or a process id, in it.
 CHANGING = ("var/log/", "var/cache/", "var/lib/dpkg/", "root/.cache/", "tmp/")
+UV_NOTE = "uv_cache.json"  # when a wheel's inode changed; listed in RECORD with its digest
 # What an engine puts there for a RUN, and leaves as an empty file or not at all.
 ENGINES = {"etc/hosts", "etc/resolv.conf", "etc/hostname", "etc/mtab", "dev", "proc", "sys", "run"}
 
@@ -101,7 +102,10 @@ def _entry(tree: Tree, layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry
     if member.isfile():
         stream = layer.extractfile(member)
         assert stream is not None
-        digest = hashlib.sha256(stream.read()).hexdigest()[:16]
+        data = stream.read()
+        if member.name.endswith(".dist-info/RECORD"):
+            data = b"".join(line for line in data.splitlines(True) if UV_NOTE.encode() not in line)
+        digest = hashlib.sha256(data).hexdigest()[:16]
         return f"file {member.mode & 0o7777:o} {owner} {member.size} {digest}"
     return f"{member.type!r} {member.mode & 0o7777:o} {owner}"
 
@@ -112,7 +116,7 @@ def _still(tree: Tree) -> Tree:
         for path, entry in sorted(tree.items())
         if path not in ENGINES
         and not path.startswith(CHANGING)
-        and not path.endswith(".pyc")
+        and not path.endswith((".pyc", UV_NOTE))
         and "__pycache__" not in path
     }
 

@@ -4,7 +4,7 @@ writes what the two made of the offline contexts to recorded.json.
     tools/dockerd .venv/bin/python -m buildpeers.record [NAME...]    (PYTHONPATH=tests, as root)
 
 Debian's docker and buildah; docker and dockerd are taken from PATH. Wheels come from pip's own
-index, packages from apt's.
+index, npm's packages from npm's own registry, Debian's from apt's.
 """
 
 import json
@@ -26,7 +26,8 @@ FETCHED = REPOSITORY / ".cache" / "buildpeers"
 def main(names: list[str]) -> int:
     chosen = names or builders.contexts()
     bases = {
-        name: base_image(BASES[name]) for name in {builders.base_of(CONTEXTS / n) for n in chosen}
+        name: base_image(BASES[name])
+        for name in sorted({base for n in chosen for base in builders.bases_of(CONTEXTS / n)})
     }
     trees = {name: images.read(path).tree for name, path in bases.items()}
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
@@ -39,7 +40,7 @@ def main(names: list[str]) -> int:
             for name, path in bases.items():
                 builder.load(path, BASES[name])
         for name in chosen:
-            base = trees[builders.base_of(CONTEXTS / name)]
+            base = trees[builders.bases_of(CONTEXTS / name)[0]]
             built = {b.name: built_by(b, name, Path(scratch)) for b in made}
             show(name, built)
             if name in offline:
@@ -110,11 +111,11 @@ def differences(ours: Built, theirs: Built) -> list[str]:
 
 
 def fetch(name: str, bases: dict[str, Path]) -> None:
-    """Wheels and Debian packages that the context wants, once."""
+    """Wheels, npm's and Debian's packages that the context wants, once."""
     target, context = FETCHED / name, CONTEXTS / name
     if target.is_dir():
         return
-    if builders.base_of(context) == "python" and (context / "requirements.txt").exists():
+    if (context / "requirements.txt").exists():
         wheels = target / "wheels"
         wheels.mkdir(parents=True)
         requirements = context / "requirements.txt"
@@ -122,6 +123,11 @@ def fetch(name: str, bases: dict[str, Path]) -> None:
         which = ["--python-version", "3.11", "--only-binary", ":all:"]
         subprocess.run([*pip, *which, "-r", requirements], check=True)
         shutil.copy(requirements, wheels)
+    if (context / "npm.txt").exists():
+        packed = target / "packed"
+        packed.mkdir(parents=True)
+        wanted = (context / "npm.txt").read_text().split()
+        subprocess.run(["npm", "pack", "--silent", *wanted], check=True, cwd=packed)
     packages = context / "packages.txt"
     if packages.exists():
         download(packages.read_text().split(), target / "debs", bases["debian"])
@@ -140,7 +146,7 @@ def download(packages: list[str], target: Path, base: Path) -> None:
         ).stdout
         lines = [line for line in listed.splitlines() if line.startswith("'")]
         names = [line.split()[1].split("_")[0] for line in lines]
-        subprocess.run(["apt-get", "-qq", "download", *names], check=True, cwd=target)
+        subprocess.run(["apt-get", *options, "-qq", "download", *names], check=True, cwd=target)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+document.addEventListener("DOMContentLoaded", function () {
+  document.querySelector("#greeting").textContent = greet("world");
+});
