@@ -60,11 +60,6 @@ HEALTHCHECK --interval=5s --timeout=4s --start-period=3s --start-interval=2s --r
     }  # fmt: skip
 
 
-def test_devices_are_refused(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
-    top = context(tmp_path / "c", f"FROM {busybox}\nRUN --device=vendor.com/x true\n")
-    assert "device" in fails(onggi, top)
-
-
 def test_options_of_mounts(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     text = f"""FROM {busybox}
 RUN --mount=type=cache,target=/c,id=w,rw > /c/f

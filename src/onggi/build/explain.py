@@ -13,7 +13,7 @@ _WORDS = {
     "sources": "the sources", "destination": "the destination", "chown": "--chown",
     "chmod": "--chmod", "excludes": "--exclude", "inline": "the heredoc",
     "epoch": "SOURCE_DATE_EPOCH", "platform": "the platform", "extra_hosts": "--add-host",
-    "shm_bytes": "--shm-size",
+    "shm_bytes": "--shm-size", "devices": "its devices",
 }  # fmt: skip
 
 

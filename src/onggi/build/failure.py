@@ -24,7 +24,7 @@ def show(maker: Maker, failed: FailedRun, error: OnggiError, to: Callable[[Failu
     config = ImageConfig(host_platform(), failed.layers, created=format_rfc3339(time.time_ns()))
     image_id = engine.store.images.add(canonical(config_document(config))).id
     try:
-        options = ops.container_options(operation._replace(args=SHELL), maker.loans.limits)
+        options = ops.container_options(operation._replace(args=SHELL), failed.limits)
         options = options._replace(tty=True, open_stdin=True)
         mounts = RunMounts(engine, maker.loans, Tell(maker.report, 0).waits)
         with (

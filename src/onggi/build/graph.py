@@ -10,6 +10,7 @@ import json
 
 from ..dockerfile.lexer import Check, Heredoc
 from ..dockerfile.parser import Source
+from ..dockerfile.rundevice import Device
 from ..spec.codec import encode
 from ..spec.image import ImageConfig
 from ..spec.mount import MountRequest
@@ -62,6 +63,7 @@ class RunOp(NamedTuple):
     lent: tuple[RunMount, ...] = ()
     insecure: bool = False
     epoch: int | None = None
+    devices: tuple[Device, ...] = ()
 
 
 class CopyOp(NamedTuple):

@@ -318,6 +318,7 @@ class _Planner:
             lent=lent,
             insecure=item.security == "insecure",
             epoch=options.epoch,
+            devices=item.devices,
         )
         state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
         declared = [f"{name}={state.variables.get(name, v)}" for name, v in state.args.items()]

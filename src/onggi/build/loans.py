@@ -41,9 +41,10 @@ def is_agent(path: str) -> bool:
 
 class Loans(NamedTuple):
     """By id: secrets, and the paths of agents' sockets. `proxies` are "K=V" for every RUN, `limits`
-    what it may use; neither changes what a step makes."""
+    what it may use, `allowed` the --allow; none changes what a step makes."""
 
     secrets: Mapping[str, Secret] = {}
     agents: Mapping[str, str] = {}
     proxies: tuple[str, ...] = ()
     limits: HostOptions = HostOptions()
+    allowed: frozenset[str] = frozenset()

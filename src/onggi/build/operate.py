@@ -12,6 +12,7 @@ from ..engine.engine import Engine
 from ..errors import CacheVanished, CommandFailed, InvalidInput, NotFound
 from ..linux import binfmt
 from ..progress import Message, Report, StepFailed, StepOutput, Warning
+from ..spec.container import HostOptions
 from ..spec.digest import Digest
 from ..spec.platform import parse_platform
 from ..typed import Any, NamedTuple
@@ -76,11 +77,12 @@ class Missing(NamedTuple):
 
 
 class FailedRun(NamedTuple):
-    """A RUN that failed, the layers with all it had written, and what its --mount came from."""
+    """A RUN that failed, the layers with all it had written, what its --mount came from."""
 
     operation: RunOp
     layers: Layers
     origins: tuple[Layers, ...]
+    limits: HostOptions
 
 
 class Maker:
@@ -131,6 +133,8 @@ class Maker:
 
     def _find_command(self, operation: RunOp | WorkdirOp, inputs: list[Result]) -> Result | Missing:
         contents = tuple(content(made.layers) for made in inputs)
+        if isinstance(operation, RunOp):
+            self._limits(operation)  # what is not allowed is not found either
         told = {"origin": list(contents[1:])} if contents[1:] else {}
         key = operation_digest(operation, contents)
         hit = self.cache.lookup(key)
@@ -161,20 +165,29 @@ class Maker:
             self.pin(layers)
         mounts = runmounts.RunMounts(self.engine, self.loans, tell.waits)
         with mounts.lent(operation.lent, tuple(origins), self.loans.proxies) as lent:
-            limits = self.loans.limits
-            keep = self._keep(operation, parent, tuple(origins)) if self.keeps_failed else None
+            limits = self._limits(operation)
+            keep = None
+            if self.keeps_failed:
+                keep = self._keep(FailedRun(operation, parent, tuple(origins), limits))
             try:
                 return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
             except CommandFailed as error:
                 tell.failed(error.status)
                 raise
 
-    def _keep(
-        self, operation: RunOp, parent: Layers, origins: tuple[Layers, ...]
-    ) -> Callable[[str], None]:
+    def _limits(self, operation: RunOp) -> HostOptions:
+        """With the devices that it asks for."""
+        if not operation.devices:
+            return self.loans.limits
+        from . import devices
+
+        names = devices.granted(operation.devices, self.loans.allowed, self.report)
+        return self.loans.limits._replace(cdi_devices=names)
+
+    def _keep(self, run: FailedRun) -> Callable[[str], None]:
         def failed(upper: str) -> None:
             made = self.engine.store.layers.commit(upper)
-            self.failed = FailedRun(operation, (*parent, made.diff_id), origins)
+            self.failed = run._replace(layers=(*run.layers, made.diff_id))
 
         return failed
 

@@ -55,7 +55,8 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         from .cacheplaces import Imports
 
         cache.imports = Imports(engine, options.cache_from, report)
-    loans = Loans(options.secrets, options.agents, _proxies(options), options.limits)
+    loans = Loans(options.secrets, options.agents, _proxies(options), options.limits,
+                  options.allowed)  # fmt: skip
     with ExitStack() as held:
         keep_git = given.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
         contexts = Contexts(

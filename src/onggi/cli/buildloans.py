@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterable, Mapping
 
+from ..build import devices
 from ..build.loans import Secret
 from ..dockerfile.spelling import nearest
+from ..errors import InvalidInput
 from .buildfields import fields_of
 from .session import refusal
 
-ENTITLEMENTS = ("network.host", "security.insecure")
+ENTITLEMENTS = ("network.host", "security.insecure", devices.ENTITLEMENT)
 
 
 def secrets(given: Iterable[str], directory: str, environ: Mapping[str, str]) -> dict[str, Secret]:
@@ -59,8 +61,14 @@ def agents(given: Iterable[str], directory: str, environ: Mapping[str, str]) -> 
 
 
 def entitlements(given: Iterable[str]) -> frozenset[str]:
+    given = tuple(given)
     for name in given:
-        if name not in ENTITLEMENTS:
+        known = name.partition("=")[0] if name.startswith(f"{devices.ENTITLEMENT}=") else name
+        if known not in ENTITLEMENTS:
             guess = nearest(name, ENTITLEMENTS)
             raise refusal(f"unknown entitlement {name}", f"did you mean {guess}" if guess else None)
+    try:
+        devices.allowed(given)
+    except InvalidInput as error:
+        raise refusal(error.message) from error
     return frozenset(given)

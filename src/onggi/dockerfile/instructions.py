@@ -13,6 +13,7 @@ from ..units import parse_duration
 from .lexer import Check, Heredoc, Line, heredoc_header, lex
 from .parser import Node, Source, node, parse
 from .problem import at_line
+from .rundevice import Device, parse_device
 from .spelling import nearest
 
 MAX_STAGES = 500
@@ -81,6 +82,7 @@ class Run(NamedTuple):
     mounts: tuple[str, ...] = ()
     network: str = ""
     security: str = ""
+    devices: tuple[Device, ...] = ()
 
 
 class Command(NamedTuple):
@@ -314,11 +316,10 @@ def _copy(item: Node, flags: Flags) -> Copy:
 def _run(item: Node, flags: Flags) -> Run:
     if not item.words or not any(item.words):
         raise InvalidInput("RUN requires at least one argument")
-    if "device" in flags:
-        raise InvalidInput("RUN --device is not supported: give the device to `onggi run` instead")
     return Run(
         item.at, item.words, not item.json, item.heredocs, tuple(flags.get("mount", ())),
         _one(flags, "network"), _one(flags, "security"),
+        tuple(map(parse_device, flags.get("device", ()))),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ _KEYS = {
     "secret": ("id", "source", "target", "required", "mode", "uid", "gid", "env"),
     "ssh": ("id", "source", "target", "required", "mode", "uid", "gid"),
 }  # fmt: skip
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
@@ -134,9 +134,9 @@ def _unexpected(key: str, kind: Kind, text: str) -> InvalidInput:
 def _boolean(key: str, value: str | None) -> bool:
     if value is None:
         return True
-    if value not in _BOOLEANS:
+    if value not in BOOLEANS:
         raise InvalidInput(f"invalid value for {key}: {value[:40]}")
-    return _BOOLEANS[value]
+    return BOOLEANS[value]
 
 
 def _sharing(value: str | None) -> Sharing:

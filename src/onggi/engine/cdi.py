@@ -19,6 +19,8 @@ from .specgen import Edits
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 GPU = "nvidia.com/gpu"
+CLASS_NOTE = "org.mobyproject.buildkit.device.class"
+ALLOW_NOTE = "org.mobyproject.buildkit.device.autoallow"
 _MAX_BYTES = 8 << 20
 _YAML = (".yaml", ".yml")
 _FAILED = "CDI device injection failed: "
@@ -30,6 +32,7 @@ class _Known(NamedTuple):
     device: Mapping[str, Any]
     common: Mapping[str, Any]
     file: str
+    notes: Mapping[str, Any]  # the file's annotations, then the device's own
 
 
 def edits(names: Sequence[str], directories: Sequence[str] = DIRECTORIES) -> Edits:
@@ -53,6 +56,30 @@ def edits(names: Sequence[str], directories: Sequence[str] = DIRECTORIES) -> Edi
             found += _edits(one.common, one.file)
         found += _edits(one.device, one.file)
     return found
+
+
+def matching(name: str, directories: Sequence[str] = DIRECTORIES) -> dict[str, bool]:
+    """The devices that a Dockerfile's RUN --device means, in the order of their names, and whether
+    their files allow them to every build: one device, the first or all ("*") of a class, or those
+    that BuildKit's annotation puts in a class."""
+    known = dict(sorted(_devices(directories).items()))
+    kind, equals, which = name.partition("=")
+    if not equals:
+        found = [other for other in known if other.startswith(f"{kind}=")][:1]
+    elif which == "*":
+        found = [other for other in known if other.startswith(f"{kind}=")]
+    else:
+        found = [name] if name in known else []
+    if not found:
+        found = [other for other in known if known[other].notes.get(CLASS_NOTE) == name]
+    return {one: str(known[one].notes.get(ALLOW_NOTE, "")).lower() == "true" for one in found}
+
+
+def _notes(holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    notes = holder.get("annotations") or {}
+    if not isinstance(notes, Mapping):
+        raise CorruptData(f"{_FAILED}{path}: 'annotations' must be an object")
+    return notes
 
 
 def _where(name: str, known: Mapping[str, _Known], directories: Sequence[str]) -> str:
@@ -102,8 +129,12 @@ def _devices(directories: Sequence[str]) -> dict[str, _Known]:
                     raise CorruptData(
                         f"{_FAILED}conflicting device {name!r}: {here[name].file}, {path}"
                     )
+                notes = [_notes(spec, path), _notes(device, path)]
                 here[name] = _Known(
-                    device.get("containerEdits") or {}, spec.get("containerEdits") or {}, path
+                    device.get("containerEdits") or {},
+                    spec.get("containerEdits") or {},
+                    path,
+                    {**notes[0], **notes[1]},
                 )
         found |= here
     return found

@@ -209,3 +209,27 @@ def test_what_is_no_device(tmp_path: Path) -> None:
 def test_bad_rules(bad: str) -> None:
     with pytest.raises(InvalidInput, match="invalid device cgroup format"):
         devices.parse_rule(bad)
+
+
+def test_what_a_run_step_means(tmp_path: Path) -> None:
+    """The example of the Dockerfile reference."""
+    note = "org.mobyproject.buildkit.device.class"
+    write(
+        tmp_path, "v.json",
+        spec(
+            {"name": "foo"}, {"name": "bar", "annotations": {note: "class1"}},
+            {"name": "baz", "annotations": {note: "class1"}},
+            {"name": "qux", "annotations": {cdi.ALLOW_NOTE: "false"}},
+            kind="vendor1.com/device", annotations={cdi.ALLOW_NOTE: True},
+        ),
+    )  # fmt: skip
+
+    def meant(name: str) -> dict[str, bool]:
+        found = cdi.matching(name, [str(tmp_path)])
+        return {full.partition("=")[2]: free for full, free in found.items()}
+
+    assert meant("vendor1.com/device") == {"bar": True}
+    assert meant("vendor1.com/device=foo") == {"foo": True}
+    assert meant("vendor1.com/device=*") == {"bar": True, "baz": True, "foo": True, "qux": False}
+    assert meant("class1") == {"bar": True, "baz": True}
+    assert meant("vendor1.com/device=x") == meant("x") == {}
