@@ -14,10 +14,10 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Request
 
-from api_server import ApiServer
+from api_server import ApiServer, api_server
 from onggi.streams import FrameDecoder
 
-from .conftest import Onggi, Terminal
+from .conftest import COMMAND, Onggi, Terminal
 
 pytestmark = pytest.mark.root
 TIMEOUT_S = 60
@@ -435,6 +435,34 @@ def test_exec_goes_on_when_its_client_vanishes(streams: ApiServer, running: str)
         wire.request("POST", f"/exec/{exec_id}/start", {}, upgrade=True)
         wire.until(b"y\n")
     assert ended(streams, exec_id)["ExitCode"] == 6
+
+
+def test_execs_outlive_the_server(
+    onggi: Onggi, streams: ApiServer, running: str, tmp_path: Path
+) -> None:
+    """One that runs, one that ended, one that has not been started; asked of another server."""
+    script = "until test -e /tmp/end; do sleep 0.1; done; exit 7"
+    going, done, fresh = (exec_of(streams, running, "sh", "-c", what, Env=["A=b"])
+                          for what in (script, "exit 3", "test $A = b"))  # fmt: skip
+    for exec_id in (going, done):
+        post(streams, f"/exec/{exec_id}/start", {"Detach": True})
+    assert ended(streams, done)["ExitCode"] == 3
+    pid = streams.request("GET", f"/exec/{going}/json").json()["Pid"]
+    with api_server(COMMAND, onggi.environment, tmp_path) as other:
+        shown = other.request("GET", f"/containers/{running}/json").json()
+        assert shown["ExecIDs"] == [going]
+        found = other.request("GET", f"/exec/{going}/json").json()
+        assert (found["Running"], found["ExitCode"], found["Pid"]) == (True, None, pid)
+        assert other.request("POST", f"/exec/{going}/start", {}).status == 409
+        assert other.request("POST", f"/exec/{going}/resize?h=2&w=2").status == 409
+        assert ended(other, done)["ExitCode"] == 3
+        onggi("exec", running, "touch", "/tmp/end")
+        assert ended(other, going)["ExitCode"] == 7
+        assert other.request("GET", f"/exec/{fresh}/json").json()["Running"] is False
+        post(other, f"/exec/{fresh}/start", {"Detach": True})
+        assert ended(other, fresh)["ExitCode"] == 0
+        assert other.request("GET", f"/exec/{'0' * 64}/json").status == 404
+        assert other.request("GET", "/exec/..%2f..%2fx/json").status == 404
 
 
 @pytest.mark.parametrize(

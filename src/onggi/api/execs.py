@@ -1,6 +1,7 @@
 """Commands in running containers: create, start, resize, inspect."""
 
 from ..engine import lifecycle
+from ..engine.execnotes import Note
 from ..engine.execs import ExecOptions, new_id
 from ..errors import Conflict, InvalidInput, OnggiError
 from ..monitor.detachkeys import DEFAULT, parse_keys
@@ -32,15 +33,11 @@ def create(call: Call) -> Answer:
     keys = body.text("DetachKeys")
     _keys(keys)
     call.engine.execs.checked(container.id, options)
-    found = Execution(new_id(), container.id, options, keys)
-    found.streams = (
-        options.stdin,
-        body.flag("AttachStdout"),
-        body.flag("AttachStderr"),
-    )
-    call.shared.add(found)
-    call.engine.execs.tell_created(found.id, container, options)
-    return json_answer({"Id": found.id}, 201)
+    streams = (options.stdin, body.flag("AttachStdout"), body.flag("AttachStderr"))
+    note = Note(new_id(), container.id, options, keys, streams)
+    call.shared.add(note)
+    call.engine.execs.tell_created(note.id, container, options)
+    return json_answer({"Id": note.id}, 201)
 
 
 def start(call: Call) -> Answer | None:
@@ -118,6 +115,8 @@ def resize(call: Call) -> Answer:
         found.relay.resize(rows, columns)
     elif found.watch is not None:
         found.watch.resize(rows, columns)
+    else:
+        raise Conflict(f"the terminal of exec process {found.id} went with the server it had")
     return Answer(200)
 
 

@@ -50,7 +50,7 @@ class Service:
         sockets: frozenset[str] = frozenset(),
     ) -> None:
         self._engine = engine
-        self._shared = Shared(sockets)
+        self._shared = Shared(engine.execs.notes, sockets)
         extra = (Route("GET", "/metrics", self._metrics),) if counters else ()
         self._table = Table((*all_routes(), *extra))
         self._log = log

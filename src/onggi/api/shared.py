@@ -1,13 +1,14 @@
 """What the requests of one server have in common: attachments that wait for a start, and execs.
 
-Neither outlives the server, as with docker's daemon; the containers do.
+The attachments die with the server; of an exec there is a note, by which the next one knows it.
 """
 
 import socket
 import threading
 import time
+from contextlib import suppress
 
-from ..engine.execs import ExecOptions
+from ..engine.execnotes import ExecNotes, Note
 from ..errors import Conflict, NotFound
 from ..monitor.attach import Attachment
 from .relay import Relay
@@ -28,18 +29,25 @@ class Waiting:
 class Execution:
     """One exec of the API."""
 
-    def __init__(self, exec_id: str, container_id: str, options: ExecOptions, keys: str) -> None:
-        self.id = exec_id
-        self.container_id = container_id
-        self.options = options
-        self.detach_keys = keys
-        self.streams = (False, False, False)  # stdin, stdout, stderr
+    def __init__(self, note: Note) -> None:
+        self.id = note.id
+        self.container_id = note.container_id
+        self.options = note.options
+        self.detach_keys = note.detach_keys
+        self.streams = note.streams
         self.started = False
+        self._notes: ExecNotes | None = None
         self.pid = 0
         self.exit_code: int | None = None
         self.ended_s = 0.0
         self.relay: Relay | None = None
         self.watch: Attachment | None = None  # of a detached one: it only tells of the end
+
+    def recall(self, notes: ExecNotes) -> None:
+        """Another server made it, and perhaps started it."""
+        course = notes.course(self.container_id, self.id)
+        if course.started:
+            self.started, self.pid, self._notes = True, course.pid, notes
 
     @property
     def running(self) -> bool:
@@ -52,7 +60,11 @@ class Execution:
         self.relay = None
 
     def _look(self) -> None:
-        """Whether a detached one has ended meanwhile; never waits."""
+        """Whether one that nobody is attached to has ended meanwhile; never waits."""
+        if self._notes is not None and self.exit_code is None:
+            code = self._notes.course(self.container_id, self.id).exit_code
+            if code is not None:
+                self.finish(code)
         watch = self.watch
         if watch is None or self.exit_code is not None:
             return
@@ -65,8 +77,10 @@ class Execution:
 class Shared:
     """Thread-safe. `sockets` are the paths that the server listens on."""
 
-    def __init__(self, sockets: frozenset[str] = frozenset()) -> None:
+    def __init__(self, notes: ExecNotes, sockets: frozenset[str] = frozenset()) -> None:
         self.sockets = sockets
+        self._notes = notes
+        notes.sweep(KEPT_S)
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Waiting]] = {}
         self._execs: dict[str, Execution] = {}
@@ -101,19 +115,26 @@ class Shared:
 
     # -- execs
 
-    def add(self, execution: Execution) -> None:
+    def add(self, note: Note) -> None:
         with self._lock:
             self._forget_old()
             if len(self._execs) >= MAX_EXECS:
                 raise Conflict("too many exec instances")
-            self._execs[execution.id] = execution
+            self._execs[note.id] = Execution(note)
+        self._notes.make(note)
 
     def find(self, exec_id: str) -> Execution:
         with self._lock:
             found = self._execs.get(exec_id)
-        if found is None:
+        if found is not None:
+            return found
+        note = self._notes.find(exec_id)
+        if note is None:
             raise NotFound(f"No such exec instance: {exec_id}")
-        return found
+        recalled = Execution(note)
+        recalled.recall(self._notes)
+        with self._lock:
+            return self._execs.setdefault(exec_id, recalled)
 
     def begin(self, execution: Execution) -> None:
         """Raises Conflict for one that was started before."""
@@ -127,6 +148,9 @@ class Shared:
 
     def execs_of(self, container_id: str) -> list[str]:
         """Ids of what runs in a container."""
+        for exec_id in self._notes.of_container(container_id):
+            with suppress(NotFound):
+                self.find(exec_id)
         with self._lock:
             found = [e for e in self._execs.values() if e.container_id == container_id]
         return [execution.id for execution in found if execution.running]
@@ -136,3 +160,4 @@ class Shared:
         for execution in list(self._execs.values()):
             if not execution.running and execution.ended_s and execution.ended_s < limit:
                 del self._execs[execution.id]
+                self._notes.forget(execution.container_id, execution.id)

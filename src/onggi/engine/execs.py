@@ -1,7 +1,8 @@
 """Exec: another process in a running container, watched by a monitor of its own.
 
 Same sandbox as the container's first process: its namespaces, cgroup, capabilities, seccomp filter.
-Nothing of an exec is stored; its exit code reaches whoever is attached.
+Nothing of an exec is stored but what `execnotes` keeps of the API's; its exit code reaches whoever
+is attached.
 """
 
 import _socket as socket  # `socket` itself takes 2 ms to import
@@ -26,6 +27,7 @@ from .events import Events
 from .paths import Paths
 
 if TYPE_CHECKING:
+    from .execnotes import ExecNotes
     from .spawner import Spawner
 
 
@@ -62,6 +64,12 @@ class Execs:
         self._events = events
         self._paths = paths
         self._find = find
+
+    @property
+    def notes(self) -> "ExecNotes":
+        from .execnotes import ExecNotes
+
+        return ExecNotes(self._paths)
 
     def start(self, reference: str, options: ExecOptions) -> Attachment:
         """Run a command in a running container; the attachment ends with its exit code. Raises
@@ -122,23 +130,35 @@ class Execs:
         return int(self._spawner.call("engine.spawned:execute", arguments, fds=fds))
 
     def fork(
-        self, exec_id: str, reference: str, options: ExecOptions, client: socket.socket | None
+        self,
+        exec_id: str,
+        reference: str,
+        options: ExecOptions,
+        client: socket.socket | None,
+        *,
+        noted: bool = False,
     ) -> int:
-        """Start it from this process, which has no threads; its pid."""
+        """Start it from this process, which has no threads; its pid. `noted`: there may be a note
+        of it, which is to tell its course."""
         container = self.checked(reference, options)
         plan = self._plan(container, options)
         cgroup = cgroup_of(container)
         line = " ".join(options.args)
+        notes = self.notes if noted else None
 
         def tell(action: str, **more: str) -> None:
             self._events.container(container, action, execID=exec_id, **more)
 
         def ended(code: int) -> str:
+            if notes is not None:
+                notes.ended(container.id, exec_id, code)
             tell("exec_die", exitCode=str(code))
             return ""
 
         def work(ready: Callable[..., None]) -> None:
             started = self._join(container, plan, cgroup)
+            if notes is not None:
+                notes.began(container.id, exec_id, started.pid)
             tell(f"exec_start: {line}")
             ready(str(started.pid))
             detach.ignore_terminal_signals()

@@ -32,7 +32,7 @@ def execute(engine: Engine, arguments: Arguments, fds: Sequence[int], report: Re
     """Run a command in a container, with a client of its streams; its pid."""
     options = decode(ExecOptions, arguments["options"])
     client = socket.socket(fileno=fds[0]) if fds else None
-    return engine.execs.fork(arguments["exec_id"], arguments["id"], options, client)
+    return engine.execs.fork(arguments["exec_id"], arguments["id"], options, client, noted=True)
 
 
 def copy_out(engine: Engine, arguments: Arguments, fds: Sequence[int], report: Report) -> None:
