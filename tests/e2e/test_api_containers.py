@@ -148,7 +148,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"HostConfig": {"NetworkMode": "nosuch"}}, 400, "network nosuch not found"),
     ({"HostConfig": {"NetworkMode": "container:nosuch"}}, 400, "No such container: nosuch"),
     ({"HostConfig": {"VolumesFrom": ["nosuch"]}}, 400, "No such container: nosuch"),
-    ({"HostConfig": {"MaskedPaths": ["/x"]}}, 501, "MaskedPaths"),
+    ({"HostConfig": {"MaskedPaths": ["x"]}}, 400, "invalid path in MaskedPaths"),
     ({"HostConfig": {"StorageOpt": {"size": "1g"}}}, 501, "storage-opt"),
     ({"Image": "nosuch:1"}, 404, "No such image: nosuch:1"),
     ({"Image": "Upper"}, 400, "reference"),
@@ -276,6 +276,57 @@ def test_stats(served: ApiServer) -> None:
     idle = created(served, "true")
     nothing = served.request("GET", f"/containers/{idle}/stats?stream=0&one-shot=1").json()
     assert nothing["read"].startswith("0001") and nothing["memory_stats"] == {}
+
+
+def test_stats_of_every_interface(served: ApiServer, onggi: Onggi) -> None:
+    onggi("network", "create", "apistats")
+    try:
+        container = started(served, "sleep", "1000")
+        body = {"Container": container}
+        assert served.request("POST", "/networks/apistats/connect", body).status == 200
+        onggi("exec", container, "ping", "-c", "1", "-w", "10", "127.0.0.1")  # not counted
+        found = served.request("GET", f"/containers/{container}/stats?stream=0&one-shot=1").json()
+        assert sorted(found["networks"]) == ["eth0", "eth1"]
+        assert set(found["networks"]["eth1"]) == {
+            f"{way}_{what}"
+            for way in ("rx", "tx")
+            for what in ("bytes", "packets", "errors", "dropped")
+        }
+    finally:
+        onggi("rm", "-f", container)
+        onggi("network", "rm", "apistats")
+
+
+def test_paths_to_mask(served: ApiServer, onggi: Onggi) -> None:
+    """Lists of their own take the place of the usual ones."""
+    host = {"MaskedPaths": ["/etc/passwd", "/proc/kcore"], "ReadonlyPaths": ["/tmp"]}
+    container = started(served, "sleep", "1000", HostConfig=host)
+    has = shown(served, container)["HostConfig"]
+    assert {name: has[name] for name in host} == host
+    script = "test ! -s /etc/passwd && ! touch /tmp/x 2>/dev/null && test -e /proc/config.gz; wc -c"
+    onggi("exec", container, "sh", "-c", f"{script} </proc/timer_list")
+    for name, shape in (("MaskedPaths", []), ("ReadonlyPaths", ["/tmp"])):
+        other = created(served, "true", HostConfig={name: shape})
+        assert shown(served, other)["HostConfig"][name] == shape
+    usual = shown(served, created(served, "true"))["HostConfig"]
+    again = {name: usual[name] for name in host}
+    assert shown(served, created(served, "true", HostConfig=again))["HostConfig"] == usual
+
+
+def test_one_port_on_a_range(served: ApiServer, onggi: Onggi) -> None:
+    """The first free one of `18700-18710`, each time."""
+    bindings = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18700-18710"}]}
+    config = {"HostConfig": {"PortBindings": bindings}, "ExposedPorts": {"80/tcp": {}}}
+    taken = []
+    for _ in range(2):
+        found = shown(served, started(served, "sleep", "1000", **config))
+        assert found["HostConfig"]["PortBindings"] == bindings
+        (binding,) = found["NetworkSettings"]["Ports"]["80/tcp"]
+        taken.append(int(binding["HostPort"]))
+    third = onggi.out("run", "-d", "-p", "127.0.0.1:18700-18710:80", "busybox", "sleep", "1000")
+    taken.append(int(onggi.out("port", third, "80").rpartition(":")[2]))
+    assert len(set(taken)) == 3
+    assert all(18700 <= port <= 18710 for port in taken)
 
 
 def test_prune(served: ApiServer) -> None:

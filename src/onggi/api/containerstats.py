@@ -7,7 +7,7 @@ import time
 from ..engine import stats as measure
 from ..engine.inspection import ZERO_TIME, rfc3339
 from ..engine.reaper import ACTIVE
-from ..engine.stats import Sample
+from ..engine.stats import Interfaces, Sample, Traffic
 from ..errors import NotFound
 from ..spec.container import Container
 from ..typed import Any, NamedTuple
@@ -23,6 +23,7 @@ class Look(NamedTuple):
     at_ns: int = 0
     host_cpu_ns: int = 0
     sample: Sample = Sample()
+    interfaces: Interfaces = {}  # noqa: RUF012 - never mutated
 
 
 def stats(call: Call) -> Answer | None:
@@ -57,7 +58,8 @@ def _pause(call: Call) -> bool:
 def look(container: Container) -> Look:
     if container.state.status not in ACTIVE:
         return Look()
-    return Look(time.time_ns(), _host_cpu_ns(), measure.sample(container))
+    sample = measure.sample(container)
+    return Look(time.time_ns(), _host_cpu_ns(), sample, measure.interfaces(container))
 
 
 def _host_cpu_ns() -> int:
@@ -90,7 +92,10 @@ def document(container: Container, before: Look, now: Look) -> dict[str, Any]:
         else {},
     }
     if now.at_ns and container.config.options.host.network_mode not in ("none", "host"):
-        found["networks"] = {"eth0": _network(sample)}
+        found["networks"] = {
+            name: {**_traffic("rx", received), **_traffic("tx", sent)}
+            for name, (received, sent) in sorted(now.interfaces.items())
+        }
     return found
 
 
@@ -109,16 +114,12 @@ def _cpu(at: Look) -> dict[str, Any]:
     return found
 
 
-def _network(sample: Sample) -> dict[str, int]:
+def _traffic(direction: str, of: Traffic) -> dict[str, int]:
     return {
-        "rx_bytes": sample.received_bytes,
-        "rx_packets": 0,
-        "rx_errors": 0,
-        "rx_dropped": 0,
-        "tx_bytes": sample.sent_bytes,
-        "tx_packets": 0,
-        "tx_errors": 0,
-        "tx_dropped": 0,
+        f"{direction}_bytes": of.size_bytes,
+        f"{direction}_packets": of.packets,
+        f"{direction}_errors": of.errors,
+        f"{direction}_dropped": of.dropped,
     }
 
 

@@ -1,15 +1,12 @@
-"""HostConfig and NetworkingConfig of a create request, decoded to HostOptions. Pure.
-
-Lists that docker's server fills in itself (MaskedPaths) may come back from a client that copies
-what inspect showed: the default is accepted, other lists are refused.
-"""
+"""HostConfig and NetworkingConfig of a create request, decoded to HostOptions. Pure."""
 
 import re
 from collections.abc import Iterable
 
 from ..engine import bindspec
+from ..engine.security import DOCKER_MASKS
 from ..errors import InvalidInput, Unsupported
-from ..runtime.plan import READ_ONLY_PATHS
+from ..runtime.plan import MASKED_PATHS, READ_ONLY_PATHS
 from ..spec.container import DeviceMapping, DeviceRate, HostOptions, Resources, Ulimit
 from ..spec.mount import MountKind, MountRequest, Recursion
 from ..spec.network import EndpointOptions, PortBinding, Protocol
@@ -42,7 +39,10 @@ def host_options(
     score = fields.integer("OomScoreAdj")
     if not -1000 <= score <= 1000:
         raise InvalidInput(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    masked, read_only = _system_paths(fields)
     return HostOptions(
+        masked_paths=None if masked == () == read_only else masked,
+        read_only_paths=None if masked == () == read_only else read_only,
         mounts=mounts(fields, volumes),
         ports=ports(fields),
         publish_all=fields.flag("PublishAllPorts"),
@@ -409,22 +409,33 @@ def _capabilities(names: tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(name.upper().removeprefix("CAP_") for name in names or ())
 
 
-def _security(fields: Fields) -> tuple[str, ...]:
-    found = [_security_option(text) for text in fields.strings("SecurityOpt")]
+def _system_paths(fields: Fields) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """(MaskedPaths, ReadonlyPaths); None for the usual ones, also when they come back from a client
+    that copies what inspect showed."""
     masked = fields.optional_strings("MaskedPaths")
     read_only = fields.optional_strings("ReadonlyPaths")
-    if masked == () and read_only == ():
+    for path in (*(masked or ()), *(read_only or ())):
+        if not path.startswith("/"):
+            raise InvalidInput(f"invalid path in MaskedPaths or ReadonlyPaths: {path!r}")
+    if masked is not None and _are_usual(masked):
+        masked = None
+    if read_only is not None and set(read_only) == set(READ_ONLY_PATHS):
+        read_only = None
+    return masked, read_only
+
+
+def _are_usual(masked: tuple[str, ...]) -> bool:
+    """docker's list, or ours, which is longer; the processors' are of the host."""
+    listed = {path for path in masked if not path.endswith("/thermal_throttle")}
+    return set(DOCKER_MASKS) <= listed <= {*DOCKER_MASKS, *MASKED_PATHS}
+
+
+def _security(fields: Fields) -> tuple[str, ...]:
+    """Two empty lists are what docker's client makes of systempaths=unconfined."""
+    found = [_security_option(text) for text in fields.strings("SecurityOpt")]
+    if _system_paths(fields) == ((), ()):
         found.append("systempaths=unconfined")
-    elif masked is not None or read_only is not None:
-        _refuse_lists(masked, read_only)
     return tuple(dict.fromkeys(found))
-
-
-def _refuse_lists(masked: tuple[str, ...] | None, read_only: tuple[str, ...] | None) -> None:
-    """Only what inspect shows of every container may be given back."""
-    usual = masked is None or "/proc/kcore" in masked
-    if not usual or (read_only is not None and set(read_only) != set(READ_ONLY_PATHS)):
-        raise Unsupported("other MaskedPaths and ReadonlyPaths than the default are not supported")
 
 
 def _security_option(text: str) -> str:

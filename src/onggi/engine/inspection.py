@@ -244,8 +244,14 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "MaskedPaths": None if open_paths else list(masked_paths(os.cpu_count() or 1)),
-        "ReadonlyPaths": None if open_paths else list(READ_ONLY_PATHS),
+        "MaskedPaths": None
+        if open_paths
+        else list(
+            masked_paths(os.cpu_count() or 1) if host.masked_paths is None else host.masked_paths
+        ),
+        "ReadonlyPaths": None
+        if open_paths
+        else list(READ_ONLY_PATHS if host.read_only_paths is None else host.read_only_paths),
         "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in host.ulimits],
         "Init": host.init or None,
         "Tmpfs": {

@@ -91,6 +91,8 @@ def masks(host: HostOptions, ours: tuple[str, ...], thermal: tuple[str, ...]) ->
     """The paths to cover, `ours` being the whole list and `thermal` what docker masks by cpu."""
     found = options(host)
     base = (*DOCKER_MASKS, *thermal) if host.security == "docker" else ours
+    if host.masked_paths is not None:
+        base = host.masked_paths
     if host.privileged or found.system_paths or "ALL" in found.unmask:
         base = ()
     return tuple(path for path in base if path not in found.unmask) + found.mask
@@ -100,7 +102,8 @@ def read_only(host: HostOptions, paths: tuple[str, ...]) -> tuple[str, ...]:
     found = options(host)
     if host.privileged or found.system_paths or "ALL" in found.unmask:
         return ()
-    return tuple(path for path in paths if path not in found.unmask)
+    chosen = paths if host.read_only_paths is None else host.read_only_paths
+    return tuple(path for path in chosen if path not in found.unmask)
 
 
 def scopes(host: HostOptions) -> int:

@@ -58,24 +58,41 @@ def memory_percent(now: Sample) -> float:
     return 100.0 * now.memory_bytes / limit if limit else 0.0
 
 
-def _network(container: Container) -> tuple[int, int]:
-    """(received, sent) of its interfaces; the host's network is not counted as a container's."""
-    if container.config.options.host.network_mode == "host":
-        return 0, 0
+class Traffic(NamedTuple):
+    """Of one direction of an interface."""
+
+    size_bytes: int
+    packets: int
+    errors: int
+    dropped: int
+
+
+Interfaces = dict[str, tuple[Traffic, Traffic]]  # received and sent, by name
+
+
+def interfaces(container: Container) -> Interfaces:
+    """Of a container that has a network of its own; the host's is not counted as a container's."""
+    if container.config.options.host.network_mode == "host" or not container.state.pid:
+        return {}
     try:
         with open(f"/proc/{container.state.pid}/net/dev", encoding="ascii") as file:
-            return interface_bytes(file.read(1 << 20))
+            return parse_interfaces(file.read(1 << 20))
     except OSError:
-        return 0, 0  # it has just ended
+        return {}  # it has just ended
 
 
-def interface_bytes(text: str) -> tuple[int, int]:
-    """(received, sent) of every interface but the loopback one, from the text of /proc/net/dev."""
-    received = sent = 0
+def parse_interfaces(text: str) -> Interfaces:
+    """Every interface but the loopback one, from the text of /proc/net/dev."""
+    found = {}
     for line in text.splitlines()[2:]:
         name, _, numbers = line.partition(":")
-        fields = numbers.split()
-        if name.strip() != "lo" and len(fields) > 8:
-            received += int(fields[0])
-            sent += int(fields[8])
-    return received, sent
+        fields = [int(number) for number in numbers.split()]
+        if name.strip() != "lo" and len(fields) > 11:
+            found[name.strip()] = (Traffic(*fields[:4]), Traffic(*fields[8:12]))
+    return found
+
+
+def _network(container: Container) -> tuple[int, int]:
+    """(received, sent) of all its interfaces."""
+    found = interfaces(container).values()
+    return sum(i.size_bytes for i, _ in found), sum(o.size_bytes for _, o in found)

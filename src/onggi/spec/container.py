@@ -105,6 +105,8 @@ class HostOptions(NamedTuple):
     restart_policy: str = "no"  # no | always | unless-stopped | on-failure
     restart_retries: int = 0  # of on-failure; 0: no limit
     pod: str = ""  # the id of the pod that the container is in
+    masked_paths: tuple[str, ...] | None = None  # instead of the usual ones, as the API has it
+    read_only_paths: tuple[str, ...] | None = None
 
 
 class ContainerOptions(NamedTuple):
