@@ -90,28 +90,6 @@ def test_cdi(onggi: Onggi, busybox: str, cdi_file: Path) -> None:
     assert found["HostConfig"]["DeviceRequests"][0]["DeviceIDs"] == ["onggi.test/card=one"]
 
 
-def test_devices_of_a_build(onggi: Onggi, busybox: str, cdi_file: Path, tmp_path: Path) -> None:
-    text = f"""FROM {busybox}
-RUN --device=onggi.test/card,required echo $CARD $(stat -c %t:%T /dev/card) > /seen
-RUN --device=onggi.test/gone=x echo ${{CARD:-none}} >> /seen
-"""
-    (tmp_path / "Dockerfile").write_text(text)
-    done = onggi("build", str(tmp_path), code=1)
-    assert (
-        "device onggi.test/card=one is requested by the build but not allowed" in done.stderr
-        and "--allow device=onggi.test/card=one" in done.stderr
-    )
-    for allow in ("device", "device=onggi.test/card=one"):
-        done = onggi("build", "-t", "made", "--allow", allow, "--no-cache", str(tmp_path))
-        assert 'optional device "onggi.test/gone=x" is not registered' in done.stderr
-        assert onggi.out("run", "--rm", "made", "cat", "/seen") == "7 1:3\nnone"
-    done = onggi("build", str(tmp_path), code=1)  # what is not allowed is not found either
-    assert "not allowed" in done.stderr
-    (tmp_path / "Dockerfile").write_text(f"FROM {busybox}\nRUN --device=a.b/c,required true\n")
-    done = onggi("build", "--allow", "device", str(tmp_path), code=1)
-    assert 'required device "a.b/c" is not registered' in done.stderr
-
-
 def test_gpus_without_any(onggi: Onggi, busybox: str) -> None:
     done = onggi("run", "--rm", "--gpus", "all", busybox, "true", code=125)
     assert 'could not select device driver "" with capabilities: [[gpu]]' in done.stderr
