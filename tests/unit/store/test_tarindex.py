@@ -76,6 +76,23 @@ def test_reads_what_tarfile_writes(form: int) -> None:
     assert [entry.kind for entry in entries] == [REGULAR] * 4 + [SYMLINK, DIRECTORY]
 
 
+PARTS = st.lists(st.sampled_from([b"a", b"b", b".", b""]), min_size=1, max_size=4)
+
+
+@given(names=st.lists(PARTS.map(b"/".join).filter(bool), max_size=9))
+def test_a_name_means_the_same_beside_any_other(names: list[bytes]) -> None:
+    """A directory is checked once and not again: no other may be taken for it."""
+    together = index(archive(*(member(name, DIRECTORY) for name in names)))
+    alone = [one(member(name, DIRECTORY)).path for name in names]
+    assert [entry.path for entry in together] == alone
+
+
+def test_a_name_beside_another_is_checked_too() -> None:
+    for name in (b"d/..", b"d/" + b"x" * 256):
+        with pytest.raises(CorruptData):
+            index(archive(member(b"d/file"), member(name)))
+
+
 @given(piece=st.integers(1, 1500))
 @settings(max_examples=25)
 def test_pieces_do_not_matter(piece: int) -> None:
