@@ -4,7 +4,8 @@ import gzip
 import json
 from collections.abc import Iterator
 
-from onggi.registry.pulling import PullLayer
+from onggi.errors import CorruptData
+from onggi.registry.pulling import PullLayer, matches
 from onggi.registry.pushing import Known, PushImage, PushLayer
 from onggi.spec.digest import Digest
 
@@ -40,4 +41,6 @@ class Memory:
 
     def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
         data = b"".join(chunks)
+        if not matches(data, layer.descriptor.digest):
+            raise CorruptData(f"verification failed for digest {layer.descriptor.digest}")
         self.layers[layer.diff_id] = gzip.decompress(data) if layer.compression else data

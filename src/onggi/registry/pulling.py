@@ -1,7 +1,7 @@
 """One pull: the manifest for a platform, its config, and its layers in parallel into a sink.
 
-Every byte is checked against the digest and the size of its descriptor on its way. What is stored
-and how is the sink's business.
+Every byte is checked against the digest and the size of its descriptor on its way: documents here,
+layers by the sink, which hashes them beside other work. What is stored and how is its business.
 """
 
 import hashlib
@@ -63,7 +63,9 @@ class Sink(Protocol):
 
     def has(self, diff_id: Digest) -> bool: ...
 
-    def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None: ...
+    def ingest(self, layer: PullLayer, chunks: Iterator[bytes]) -> None:
+        """Take the layer's blob. Nothing has hashed it: raises CorruptData, and keeps nothing, when
+        it has not the descriptor's digest."""
 
 
 class _Found(NamedTuple):
@@ -216,7 +218,10 @@ class Pull:
         """A verified document that is a blob: an image's configuration."""
         if descriptor.size_bytes > max_bytes:
             raise CorruptData(f"{what} is larger than {max_bytes} bytes")
-        return b"".join(self._blob(descriptor, lambda offset: None, lambda pause_s: None))
+        data = b"".join(self._blob(descriptor, lambda offset: None, lambda pause_s: None))
+        if not matches(data, descriptor.digest):
+            raise CorruptData(f"{what}: verification failed for digest {descriptor.digest}")
+        return data
 
     def _layer(self, layer: PullLayer, sink: Sink) -> None:
         total = layer.descriptor.size_bytes
@@ -248,7 +253,8 @@ class Pull:
         progress: Callable[[int], None],
         retrying: Callable[[float], None],
     ) -> Iterator[bytes]:
-        """The bytes of a blob, verified; cut connections are resumed, mirrors come first."""
+        """A blob's bytes, in the number there should be; cut connections are resumed, mirrors come
+        first."""
         blob = _Blob(descriptor)
         sessions = list(self._sessions)
         attempt = 0
@@ -258,7 +264,6 @@ class Pull:
                 for chunk in self._continue(sessions[0], blob):
                     yield chunk
                     progress(blob.offset)
-                blob.finish()
                 return
             except (Refused, ConnectionFailed) as error:
                 failed = error
@@ -313,13 +318,12 @@ class Pull:
 
 
 class _Blob:
-    """How far one blob has come, and the hash over it."""
+    """How far one blob has come."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.offset = 0
         self.ranges = True
-        self._hash = hashlib.new(descriptor.digest.algorithm)
 
     def take(self, chunks: Iterator[bytes], skip: int) -> Iterator[bytes]:
         """Pass on what is new. Raises CorruptData when there is more than the descriptor says, and
@@ -333,17 +337,10 @@ class _Blob:
             if self.offset + len(data) > size:
                 raise CorruptData(f"blob {self.descriptor.digest} is longer than {size} bytes")
             self.offset += len(data)
-            self._hash.update(data)
             yield data
         if self.offset < size:
             raise ConnectionFailed(
                 f"blob {self.descriptor.digest}: unexpected EOF at {self.offset} of {size}", "cut"
-            )
-
-    def finish(self) -> None:
-        if self._hash.hexdigest() != self.descriptor.digest.hex:
-            raise CorruptData(
-                f"filesystem layer verification failed for digest {self.descriptor.digest}"
             )
 
 

@@ -261,7 +261,8 @@ def _index(pieces: Iterable[bytes], resolve: ResolveLower) -> LayerTree:
 def _check_digests(contents: Contents, diff_id: Digest | None, blob: Descriptor | None) -> None:
     if blob is not None and contents.blob_digest != blob.digest:
         raise CorruptData(
-            f"layer blob {blob.digest} has other content: its digest is {contents.blob_digest}"
+            f"filesystem layer verification failed for digest {blob.digest}: "
+            f"the digest of what came is {contents.blob_digest}"
         )
     if diff_id is not None and contents.diff_id != diff_id:
         raise CorruptData(f"layer {diff_id} has other content: its diff ID is {contents.diff_id}")

@@ -67,7 +67,7 @@ def test_a_layer_comes_back_exactly(store: Store, blob: bytes, compression: str,
 @pytest.mark.parametrize(
     ("blob", "expected", "diff_id", "text"),
     [
-        (GZIP, BLOB._replace(digest=Digest.of(b"")), DIFF_ID, "has other content: its digest is"),
+        (GZIP, BLOB._replace(digest=Digest.of(b"")), DIFF_ID, "verification failed for digest"),
         (GZIP, BLOB, Digest.of(b""), "has other content: its diff ID is"),
         (GZIP[:-9], BLOB, DIFF_ID, "is cut off at"),
         (GZIP + b"\0", BLOB, DIFF_ID, "is longer than"),
