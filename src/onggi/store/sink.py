@@ -21,7 +21,7 @@ from .layerfile import append_image
 from .layertree import LayerTree, LowerFile, ResolveLower
 from .tarindex import TarIndex
 
-_QUEUED = 32  # pieces waiting to be hashed
+_QUEUED = 32  # pieces that wait to be hashed and written
 _GATHER = 64 << 10  # small writes are put together up to this size
 _FLOOR_BYTES = 1 << 30
 _PIECE = 1 << 20
@@ -52,7 +52,9 @@ class LayerSink:
         """`blob_algorithm` None: the tar itself is the blob."""
         self.fd = open_tmpfile(directory)
         os.lseek(self.fd, TAR_OFFSET, os.SEEK_SET)
-        self._hashes = _Hashes(tar_algorithm, blob_algorithm)  # a thread: after what may fail
+        self._tar_hash = hashlib.new(tar_algorithm)
+        self._blob_hash = hashlib.new(blob_algorithm) if blob_algorithm else None
+        self._behind = _Behind()  # a thread: after what may fail
         self._index = TarIndex(require_end=False)
         self._tree: LayerTree | None = LayerTree(resolve_lower or _defer)
         self._gathered = bytearray()
@@ -67,7 +69,7 @@ class LayerSink:
 
     def close(self) -> None:
         """The file vanishes unless it has been given a name. Idempotent."""
-        self._hashes.close()
+        self._behind.close()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -75,7 +77,8 @@ class LayerSink:
     def blob(self, piece: bytes) -> None:
         """The next bytes of the compressed blob."""
         self.blob_size += len(piece)
-        self._hashes.blob(piece)
+        if self._blob_hash is not None:
+            self._behind.do(self._blob_hash.update, piece)
 
     def write(self, piece: bytes) -> None:
         """The next bytes of the tar."""
@@ -96,11 +99,11 @@ class LayerSink:
             self._take(bytes(self._gathered))
             self._gathered.clear()
         self._index.finish()
-        tar_digest, blob_digest = self._hashes.finish()
-        size = self._index.size
-        if blob_digest is None:
-            return Contents(tar_digest, tar_digest, size, size, self._tree)
-        return Contents(tar_digest, blob_digest, self.blob_size, size, self._tree)
+        self._behind.finish()
+        diff_id, size = _digest(self._tar_hash), self._index.size
+        if self._blob_hash is None:
+            return Contents(diff_id, diff_id, size, size, self._tree)
+        return Contents(diff_id, _digest(self._blob_hash), self.blob_size, size, self._tree)
 
     def append_erofs(self, tree: LayerTree, diff_id: Digest, tar_size: int) -> Digest:
         """Make the file mountable; returns the digest of what is around the tar."""
@@ -111,8 +114,7 @@ class LayerSink:
         return metadata_digest(self.fd, tar_size)
 
     def _take(self, piece: bytes) -> None:
-        self._hashes.tar(piece)
-        write_all(self.fd, piece)
+        self._behind.do(self._keep, piece)
         entries = self._index.feed(piece)
         if self._tree is not None:
             for entry in entries:
@@ -124,6 +126,10 @@ class LayerSink:
         if self._index.size >= self._check_at:
             self._check_at = self._index.size + CHECK_EVERY
             self._check_limits()
+
+    def _keep(self, piece: bytes) -> None:
+        self._tar_hash.update(piece)
+        write_all(self.fd, piece)
 
     def _check_limits(self) -> None:
         if self._index.size > MAX_BYTES:
@@ -157,40 +163,42 @@ def _defer(path: bytes) -> LowerFile | None:
     raise _Deferred
 
 
-class _Hashes:
-    """Digests of a tar and of its blob, computed in a thread: hashing releases the GIL."""
+class _Behind:
+    """A thread that hashes and writes what has been read: both release the GIL, so that the next
+    piece is inflated and indexed meanwhile."""
 
-    def __init__(self, tar_algorithm: str, blob_algorithm: str | None) -> None:
-        self._tar = hashlib.new(tar_algorithm)
-        self._blob = hashlib.new(blob_algorithm) if blob_algorithm else None
+    def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[Callable[[bytes], None], bytes] | None] = SimpleQueue()
         self._room = threading.Semaphore(_QUEUED)
-        self._thread = threading.Thread(target=self._run, name="onggi-hash", daemon=True)
+        self._failed: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="onggi-layer", daemon=True)
         self._thread.start()
 
-    def tar(self, piece: bytes) -> None:
-        self._put(self._tar.update, piece)
+    def do(self, work: Callable[[bytes], None], piece: bytes) -> None:
+        """In the order of the calls. Raises what an earlier piece's work raised."""
+        self._room.acquire()
+        if self._failed is not None:
+            raise self._failed
+        self._queue.put((work, piece))
 
-    def blob(self, piece: bytes) -> None:
-        if self._blob is not None:
-            self._put(self._blob.update, piece)
-
-    def finish(self) -> tuple[Digest, Digest | None]:
+    def finish(self) -> None:
+        """Wait until everything is done. Raises what any of it raised."""
         self.close()
-        return _digest(self._tar), None if self._blob is None else _digest(self._blob)
+        if self._failed is not None:
+            raise self._failed
 
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join()
 
-    def _put(self, update: Callable[[bytes], None], piece: bytes) -> None:
-        self._room.acquire()
-        self._queue.put((update, piece))
-
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            update, piece = item
-            update(piece)
+            work, piece = item
+            try:
+                if self._failed is None:
+                    work(piece)
+            except Exception as error:  # raised where the pieces come from
+                self._failed = error
             self._room.release()
 
 
