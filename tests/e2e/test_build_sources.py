@@ -163,7 +163,7 @@ def test_urls_that_must_not_be_followed(onggi: Onggi, busybox: str, tmp_path: Pa
             (f"ADD --checksum=sha256:{zeros} {{}}/f /x", "digest mismatch"),
             ("ADD --checksum=sha256:12 {}/f /x", "invalid checksum"),
             ("ADD {}/ /x/", "cannot determine filename"),
-            ("ADD --checksum=sha256:1 f /x", "checksum can't be specified"),
+            ("ADD --checksum=sha256:1 f /x", "checksum requires HTTP(S) or Git"),
             ("COPY {}/f /x", "source can't be a URL for COPY"),
             ("ADD file:///etc/passwd /x", "not found"),
         ):

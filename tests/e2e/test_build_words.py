@@ -95,7 +95,23 @@ RUN --mount=type=ssh,id=mine,target=/a,mode=0660,gid=9 stat -c '%F %u:%g %a' /a 
         os.chdir(home)
     assert run(onggi, "cat", "/seen") == "socket 0:9 660\n/a"
     (top / "Dockerfile").write_text(f"FROM {busybox}\nRUN --mount=type=ssh,source=x true\n")
+    assert "ssh does not support source" in fails(onggi, top)
+
+
+def test_symbolic_modes(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    text = f"""FROM {busybox}
+COPY --chmod=u=rwX,go=rX tree /tree
+COPY --chmod=ug+x,o= tree/file <<EOF /both/
+EOF
+WORKDIR /here
+RUN --mount=source=tree cat file && cd / && \\
+    stat -c %a tree/deep tree/file tree/tool both/file both/EOF > /seen
+"""
+    top = context(tmp_path / "c", text, tree__file="f", tree__tool="t", tree__deep__x="x")
+    for name, mode in (("file", 0o600), ("tool", 0o700), ("deep", 0o700)):
+        (top / "tree" / name).chmod(mode)
     build(onggi, top)
+    assert run(onggi, "cat", "/seen").split() == ["755", "644", "755", "710", "750"]
 
 
 def test_what_a_build_knows_of_platforms(onggi: Onggi, busybox: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 
+from ..dockerfile import modes
 from ..errors import InvalidInput
 from ..store.tarwrite import END_OF_ARCHIVE, padding
 from ..typed import NamedTuple
@@ -37,8 +38,7 @@ def layer_pieces(
     for document in operation.inline:
         path = writer.place(document.name, several=count > 1)
         data = document.text.encode("utf-8", "surrogateescape")
-        attributes = writer.attributes(0o644, Owner(0, 0), EARLIEST_NS)
-        target.put(path, "file", attributes, size=len(data))
+        target.put(path, "file", writer.document(), size=len(data))
         yield target.drain() + data + padding(len(data))
     yield target.drain() + END_OF_ARCHIVE
 
@@ -48,15 +48,20 @@ class _Writer:
         self.operation = operation
         self.target = target
         self.owner = owner
-        self.mode = int(operation.chmod, 8) if operation.chmod else None
+        self.chmod = modes.parse(operation.chmod) if operation.chmod else None
 
-    def attributes(self, mode: int, owner: Owner, mtime_ns: int, xattrs: Xattrs = ()) -> Attributes:
-        mode = mode if self.mode is None else self.mode
-        return Attributes(mode, *(self.owner or owner), mtime_ns, xattrs)
+    def document(self) -> Attributes:
+        """Of a heredoc."""
+        mode = self.mode(0o644, directory=False)
+        return Attributes(mode, *(self.owner or Owner(0, 0)), EARLIEST_NS)
+
+    def mode(self, mode: int, *, directory: bool) -> int:
+        return mode if self.chmod is None else modes.changed(self.chmod, mode, directory=directory)
 
     def of_entry(self, entry: Entry, xattrs: Xattrs, rooted: bool) -> Attributes:
         owner = Owner(entry.uid, entry.gid) if rooted else Owner(0, 0)
-        return self.attributes(entry.mode, owner, entry.mtime_ns, xattrs)
+        mode = self.mode(entry.mode, directory=entry.kind == "directory")
+        return Attributes(mode, *(self.owner or owner), entry.mtime_ns, xattrs)
 
     def place(self, name: str, *, several: bool, mtime_ns: int = EARLIEST_NS) -> str:
         """Where a single file goes: into a directory that is there or asked for, else to exactly

@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ..dockerfile import instructions as df
-from ..dockerfile.lexer import Check
+from ..dockerfile.ignore import IgnoreRules
+from ..dockerfile.lexer import Check, parse_check
 from ..dockerfile.parser import Source
 from ..dockerfile.spelling import nearest
-from ..spec.platform import Platform
+from ..errors import InvalidInput
+from ..spec.platform import Platform, parse_platform
 from ..typed import NamedTuple
 
 RULES = (
@@ -19,14 +21,14 @@ RULES = (
     "FromPlatformFlagConstDisallowed ExposeProtoCasing ExposeInvalidFormat "
     "DuplicateStageName InvalidBaseImagePlatform CopyIgnoredFile InvalidDefinitionDescription"
 ).split()
-EXPERIMENTAL = ("copyignoredfile", "invaliddefinitiondescription")  # as with BuildKit: when asked
+EXPERIMENTAL = ("invaliddefinitiondescription",)  # as with BuildKit: when asked
 _RESERVED = ("context", "scratch")
 _VARIABLE = re.compile(r"\\.|\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
     re.ASCII | re.IGNORECASE,
 )
-_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.ASCII | re.IGNORECASE)
+_PUBLIC = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.ASCII | re.IGNORECASE)
 
 
 class Finding(NamedTuple):
@@ -34,19 +36,32 @@ class Finding(NamedTuple):
     message: str
     line: int
     text: str = ""
+    check: Check = Check()  # of the comments above the line
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.message} (line {self.line})"
 
 
 def kept(findings: Iterable[Finding], check: Check) -> tuple[Finding, ...]:
-    """Those that the file's `# check=` directive does not skip, each once, by line."""
-    if "all" in check.skip:
-        return ()
-    on = EXPERIMENTAL if "all" in check.experimental else check.experimental
-    off = check.skip.union(rule for rule in EXPERIMENTAL if rule not in on)
-    unique = dict.fromkeys(f for f in findings if f.rule.lower() not in off)
+    """Those that neither the file's `# check=` directive skips nor one in a comment above the
+    instruction, each once, by line."""
+    unique = dict.fromkeys(f for f in findings if _is_on(f.rule.lower(), f.check, check))
     return tuple(sorted(unique, key=lambda finding: finding.line))
+
+
+def _is_on(rule: str, own: Check, whole: Check) -> bool:
+    if rule in EXPERIMENTAL:
+        return bool({"all", rule} & (own.experimental | whole.experimental))
+    return not {"all", rule} & (own.skip | whole.skip)
+
+
+def _check_above(comments: Iterable[str]) -> Check:
+    """`# check=skip=…` among the comments above one instruction."""
+    for comment in comments:
+        name, _, value = comment.partition("=")
+        if name.strip().lower() == "check":
+            return parse_check(value.strip().partition(" ")[0])[0]
+    return Check()
 
 
 def lint(file: df.Dockerfile) -> Iterator[Finding]:
@@ -85,7 +100,7 @@ def _described(keyword: str, names: list[str], at: Source) -> Iterator[Finding]:
 
 
 def _casing(file: df.Dockerfile) -> Iterator[Finding]:
-    places = [item.at for item in file.arguments]
+    places: list[Source] = []
     for stage in file.stages:
         places += [stage.base.at, *(item.at for item in stage.instructions)]
     words = [at.text.split(maxsplit=1)[0] for at in places]
@@ -96,7 +111,7 @@ def _casing(file: df.Dockerfile) -> Iterator[Finding]:
         fits = word.isupper() if majority == "uppercase" else word.islower()
         if not fits:
             message = f"Command '{word}' should match the case of the command majority ({majority})"
-            yield Finding("ConsistentInstructionCasing", message, at.line, at.text)
+            yield _at("ConsistentInstructionCasing", message, at)
 
 
 def _from(file: df.Dockerfile, base: df.From) -> Iterator[Finding]:
@@ -127,13 +142,22 @@ def _from(file: df.Dockerfile, base: df.From) -> Iterator[Finding]:
             yield _at("InvalidDefaultArgInFrom", value, at)
     if base.platform:
         used = references(base.platform)
-        if not used:
+        if not used and not _names_platform(base):
             message = f'FROM --platform flag should not use constant value "{base.platform}"'
             yield _at("FromPlatformFlagConstDisallowed", message, at)
         elif used == ["TARGETPLATFORM"]:
             message = f"Setting platform to predefined {base.platform} in FROM is redundant as "
             message += "this is the default behavior"
             yield _at("RedundantTargetPlatform", message, at)
+
+
+def _names_platform(base: df.From) -> bool:
+    """Whether the stage's name says that it is for one platform."""
+    try:
+        platform = parse_platform(base.platform)
+    except InvalidInput:
+        return True  # an error of its own
+    return platform.os in base.name or platform.architecture in base.name
 
 
 def _once(stage: df.Stage) -> Iterator[Finding]:
@@ -156,9 +180,6 @@ def _once(stage: df.Stage) -> Iterator[Finding]:
 
 def _instruction(item: df.Instruction) -> Iterator[Finding]:
     at = item.at
-    if isinstance(item, df.Command) and item.shell and item.keyword in ("CMD", "ENTRYPOINT"):
-        message = f"JSON arguments recommended for {item.keyword} to prevent unintended behavior "
-        yield _at("JSONArgsRecommended", message + "related to OS signals", at)
     if isinstance(item, df.Value) and item.keyword == "MAINTAINER":
         message = "Maintainer instruction is deprecated in favor of using label"
         yield _at("MaintainerDeprecated", message, at)
@@ -182,7 +203,7 @@ def _expose(item: df.Values) -> Iterator[Finding]:
     for value in item.values:
         port, slash, protocol = value.partition("/")
         if slash and protocol != protocol.lower():
-            message = f"Defined protocol '{protocol}' in EXPOSE instruction should be lowercase"
+            message = f"Defined protocol '{value}' in EXPOSE instruction should be lowercase"
             yield _at("ExposeProtoCasing", message, item.at)
         if ":" in port:
             message = "EXPOSE instruction should not define an IP address or host-port mapping, "
@@ -196,10 +217,26 @@ def other_platform(name: str, has: Platform, wanted: Platform, at: Source) -> It
         yield _at("InvalidBaseImagePlatform", f"{message} for current build", at)
 
 
-def ignored_file(keyword: str, source: str, at: Source) -> Finding:
-    word = keyword.capitalize()
-    message = f'Attempting to {word} file "{source}" that is excluded by .dockerignore'
-    return _at("CopyIgnoredFile", message, at)
+def shell_form(item: df.Command, shell: tuple[str, ...]) -> Iterator[Finding]:
+    """CMD and ENTRYPOINT as text; whoever sets a SHELL means it."""
+    if item.shell and not shell:
+        message = f"JSON arguments recommended for {item.keyword} to prevent unintended behavior "
+        yield _at("JSONArgsRecommended", message + "related to OS signals", item.at)
+
+
+def ignored_file(keyword: str, source: str, rules: IgnoreRules, at: Source) -> Iterator[Finding]:
+    """A source that .dockerignore excludes. With exceptions in it nothing is sure."""
+    path = posixpath.normpath("/" + source).strip("/")
+    if rules.has_negation:
+        return
+    if path:
+        excluded = rules.why(path) is not None
+    else:  # the context itself
+        excluded = any(rule.text in ("*", "**", "**/*") for rule in rules.rules)
+    if excluded:
+        shown = posixpath.normpath(source)
+        message = f'Attempting to {keyword.capitalize()} file "{shown}" that is excluded by '
+        yield _at("CopyIgnoredFile", message + ".dockerignore", at)
 
 
 def relative_workdir(path: str, before: str, at: Source) -> Iterator[Finding]:
@@ -224,4 +261,4 @@ def references(text: str) -> list[str]:
 
 
 def _at(rule: str, message: str, at: Source) -> Finding:
-    return Finding(rule, message, at.line, at.text)
+    return Finding(rule, message, at.line, at.text, _check_above(at.comments))

@@ -6,11 +6,12 @@ Owns the scopes of ARG and ENV and the order of everything; file contents play n
 import hashlib
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from ..dockerfile import address, metadata, runmount
+from ..dockerfile import address, metadata, modes, runmount
 from ..dockerfile import instructions as df
 from ..dockerfile.expand import expand, expand_words
+from ..dockerfile.ignore import IgnoreRules
 from ..dockerfile.lexer import Heredoc, heredoc_header, parse_check
 from ..dockerfile.parser import Source
 from ..dockerfile.problem import at_line, placed
@@ -63,7 +64,7 @@ class PlanOptions(NamedTuple):
     context_name: str
     epoch: int | None = None
     allowed: frozenset[str] = frozenset()  # --allow: network.host, security.insecure
-    ignored: Callable[[str], bool] = lambda path: False  # by the .dockerignore
+    ignore_rules: IgnoreRules = IgnoreRules(())
 
 
 Images = Mapping[ImageWanted, ImageConfig]
@@ -123,7 +124,8 @@ class _Planner:
         self.check = file.check if said is None else parse_check(said)[0]
         self.at = file.stages[0].base.at
         self.index = 0
-        self.stage_workdir = ""
+        self.stage_workdir = ""  # what a WORKDIR of this stage has set
+        self.workdirs: dict[int, str] = {}
         self.label = ""
 
     def vertex(self, operation: Operation, *inputs: int) -> int:
@@ -141,7 +143,8 @@ class _Planner:
     def stage(self, index: int) -> None:
         stage = self.file.stages[index]
         self.index = index
-        self.stage_workdir = ""  # what a WORKDIR of this stage has set
+        base = self.selection.bases[index].stage
+        self.stage_workdir = self.workdirs.get(base, "") if base is not None else ""
         many = len(self.file.stages) > 1
         self.label = stage.base.name or (f"stage-{index}" if many else "")
         state = self.begin(index)
@@ -149,6 +152,7 @@ class _Planner:
         for item in (*self.triggers.get(index, ()), *stage.instructions):
             state = self.instruction(item, state)
         self.done[index] = state
+        self.workdirs[index] = self.stage_workdir
         if stage.base.name:
             self.names[stage.base.name] = index
 
@@ -226,6 +230,7 @@ class _Planner:
             shown = " ".join(f"{name}={value}" for name, value in pairs)
             return config._replace(labels={**config.labels, **dict(pairs)}), f"LABEL {shown}"
         if isinstance(item, df.Command):
+            self.findings += graph_lint.shell_form(item, config.shell)
             return metadata.command(config, item.keyword, item.args, item.shell, state.cmd_set)
         if isinstance(item, df.Health):
             return metadata.health(config, item.check)
@@ -244,8 +249,6 @@ class _Planner:
         if item.keyword == "MAINTAINER":
             return config._replace(author=item.value), f"MAINTAINER {item.value}"
         value = self.expand(item.value, state)
-        if not value:
-            raise InvalidInput(f"{item.keyword} requires exactly one argument: it became empty")
         if item.keyword == "STOPSIGNAL":
             return metadata.stop_signal(config, value)
         return config._replace(user=value), f"USER {value}"
@@ -387,11 +390,9 @@ class _Planner:
         )  # fmt: skip
         local = item.keyword == "ADD" and origin == CONTEXT
         if origin == CONTEXT:
-            self.findings += [
-                graph_lint.ignored_file(item.keyword, source, item.at)
-                for source in sources
-                if self.options.ignored(posixpath.normpath("/" + source).strip("/"))
-            ]
+            for source in sources:
+                rules = self.options.ignore_rules
+                self.findings += graph_lint.ignored_file(item.keyword, source, rules, item.at)
         operation = CopyOp(
             sources=copied,
             destination=metadata.destination(state.config.working_dir, written),
@@ -410,9 +411,9 @@ class _Planner:
             state = state._replace(vertex=self.vertex(MergeOp(), state.vertex, made))
         else:
             state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
-        flags = [f"--chown={operation.chown}"] if operation.chown else []
+        flags = ["--parents"] if item.parents else []
+        flags += [f"--chown={operation.chown}"] if operation.chown else []
         flags += [f"--chmod={operation.chmod}"] if operation.chmod else []
-        flags += ["--link"] if item.link else []
         documents = [f"<<{doc.name}" for doc in inline]
         words = (item.keyword, *flags, *sources, *documents, written, "# buildkit")
         return self.step(item.at, state, makes=True, created_by=" ".join(words))
@@ -422,8 +423,10 @@ class _Planner:
     ) -> tuple[tuple[str, ...], str, tuple[int, ...]]:
         """(CopyOp.sources, CopyOp.origin, the second input)."""
         remote = [source for source in sources if not item.stage and _is_address(item, source)]
+        if checksum and len(sources) != 1:
+            raise InvalidInput("checksum can't be specified for multiple sources")
         if checksum and not remote:
-            raise InvalidInput("checksum can't be specified for non-HTTP(S) sources")
+            raise InvalidInput("checksum requires HTTP(S) or Git sources")
         if not remote:
             origin, inputs = self.origin(item.stage, item.at) if item.stage else (CONTEXT, ())
             if origin:
@@ -555,16 +558,6 @@ def _check_context_source(keyword: str, source: str, context_name: str) -> None:
 
 
 def _check_mode(text: str) -> str:
-    if text and not (text.isascii() and text.isdigit() and _octal(text) <= 0o7777):
-        raise InvalidInput(
-            f"invalid chmod parameter: '{text[:40]}'. it should be octal string and between 0 and "
-            "07777"
-        )
+    if text:
+        modes.parse(text)
     return text
-
-
-def _octal(text: str) -> int:
-    try:
-        return int(text, 8)
-    except ValueError:
-        return 1 << 20

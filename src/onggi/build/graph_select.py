@@ -3,7 +3,7 @@
 Owns the scopes of names: a stage by name or number, an image otherwise, `scratch`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..dockerfile import runmount
 from ..dockerfile.expand import ExpansionError, expand
@@ -13,6 +13,7 @@ from ..dockerfile.problem import at_line
 from ..dockerfile.spelling import nearest
 from ..errors import InvalidInput
 from ..spec.platform import Platform, parse_platform
+from ..spec.reference import parse_reference
 from ..typed import NamedTuple
 
 SCRATCH = "scratch"
@@ -55,6 +56,7 @@ class Arguments(NamedTuple):
     build_platform: Platform
     contexts: tuple[str, ...] = ()  # names of the named contexts that are files
     images: Mapping[str, str] = {}  # named contexts that are images
+    all_stages: bool = False  # every stage is needed, for the lint rules
 
 
 Triggers = Mapping[int, tuple[Instruction, ...]]
@@ -113,7 +115,8 @@ def select(file: Dockerfile, arguments: Arguments, triggers: Triggers) -> Select
         ]
         for index, stage in enumerate(file.stages)
     }
-    needed = _reach(target, bases, origins)
+    targets = range(len(file.stages)) if arguments.all_stages else (target,)
+    needed = _reach(targets, bases, origins)
     wanted = {base.image: None for i in needed if (base := bases[i]).image is not None}
     for index in needed:
         for origin in origins[index]:
@@ -138,6 +141,15 @@ def _target(stages: tuple[Stage, ...], target: str) -> int:
     )
 
 
+def context_name(text: str) -> str:
+    """A named context's name, or an image's where one stands for it: app, app:latest and
+    docker.io/library/app are the same."""
+    try:
+        return parse_reference(text).familiar.removesuffix(":latest")
+    except InvalidInput:
+        return text
+
+
 def _base(
     stage: Stage,
     names: Mapping[str, int],
@@ -159,10 +171,11 @@ def _base(
             platform = parse_platform(text)
         except InvalidInput as error:
             raise at_line(error.message, line.at.line, line.at.text) from error
-    if image in arguments.contexts:
-        return StageBase(None, None, platform, image)
-    if image in arguments.images:
-        return StageBase(None, ImageWanted(arguments.images[image], platform, line.at), platform)
+    named = context_name(image)
+    if named in arguments.contexts:
+        return StageBase(None, None, platform, named)
+    if named in arguments.images:
+        return StageBase(None, ImageWanted(arguments.images[named], platform, line.at), platform)
     if image in names:
         return StageBase(names[image], None, platform)
     if image == SCRATCH:
@@ -192,10 +205,11 @@ def origin_of(
             "variable expansion is not supported for --from, define a new stage with FROM using "
             "ARG from global scope as a workaround", at.line, at.text, near=name,
         )  # fmt: skip
-    if name in arguments.contexts:
-        return name
-    if name in arguments.images:
-        return ImageWanted(arguments.images[name], arguments.platform, at)
+    named = context_name(name)
+    if named in arguments.contexts:
+        return named
+    if named in arguments.images:
+        return ImageWanted(arguments.images[named], arguments.platform, at)
     index = names.get(name.lower())
     if index is None and name.isascii() and name.isdigit():
         index = int(name[:6])
@@ -213,13 +227,13 @@ def origin_of(
 
 
 def _reach(
-    target: int,
+    targets: Iterable[int],
     bases: Mapping[int, StageBase],
     origins: Mapping[int, list[int | str | ImageWanted]],
 ) -> tuple[int, ...]:
     """Every edge leads to an earlier stage, so there is no cycle."""
     found: set[int] = set()
-    pending = [target]
+    pending = list(targets)
     while pending:
         index = pending.pop()
         if index in found:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..dockerfile import modes
 from ..dockerfile.ignore import IgnoreRules
 from ..engine.engine import Engine
 from ..engine.lending import Lent
@@ -68,7 +69,9 @@ def copy(engine: Engine, operation: CopyOp, parent: Layers, sources: list[Source
     """The layer that COPY or ADD makes on `parent`."""
     with merged(engine, parent, "the stage") as root:
         owner = owner_of(operation.chown, root)
-        mode = int(operation.chmod, 8) if operation.chmod else 0o755
+        mode = 0o755
+        if operation.chmod:
+            mode = modes.changed(modes.parse(operation.chmod), mode, directory=True)
         target = Target(root, owner or Owner(0, 0), mode, operation.epoch)
         pieces = layer_pieces(operation, sources, target, owner)
         return engine.store.layers.ingest(pieces).diff_id

@@ -7,7 +7,6 @@ never runs a process itself: RUN is an ephemeral container of `engine`.
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 from ..dockerfile.instructions import read
 from ..engine.engine import Engine
@@ -21,7 +20,6 @@ from . import finish, inputs
 from .bases import OCI_LAYOUT, Bases, chosen_stages
 from .builders import among_builders
 from .cache import Cache
-from .context import Tree
 from .contexts import IMAGE, Contexts, Opened
 from .graph import Plan
 from .graph_plan import PROXIES, PlanOptions, plan
@@ -148,10 +146,12 @@ def _tell_findings(plans: Iterable[Plan], report: Report) -> None:
 
 
 def check(engine: Engine, options: BuildOptions, report: Report) -> Plan:
-    """What a build would do, and what the lint rules say; nothing is built."""
+    """What a build would do, and what the lint rules say, without a target of every stage; nothing
+    is built."""
     with _opened(engine, options) as opened:
         bases = Bases(engine, report, pull=options.pull)
-        return next(iter(_plans(engine, options, opened, bases).values()))
+        plans = _plans(engine, options, opened, bases, all_stages=not options.target)
+        return next(iter(plans.values()))
 
 
 def targets_of(engine: Engine, options: BuildOptions) -> "list[Target]":
@@ -198,7 +198,12 @@ def _arguments(options: BuildOptions, platform: Platform) -> Arguments:
 
 
 def _plans(
-    engine: Engine, options: BuildOptions, opened: Opened, bases: Bases
+    engine: Engine,
+    options: BuildOptions,
+    opened: Opened,
+    bases: Bases,
+    *,
+    all_stages: bool = False,
 ) -> dict[Platform, Plan]:
     """The file read and what it names fetched, for every platform."""
     tree = opened.tree
@@ -207,21 +212,17 @@ def _plans(
     tree.rules = inputs.read_rules(tree, named, local=opened.local)
     plans: dict[Platform, Plan] = {}
     for platform in platforms_of(options):
-        arguments = _arguments(options, platform)
+        arguments = _arguments(options, platform)._replace(all_stages=all_stages)
         selection, triggers = chosen_stages(file, arguments, bases)
         plans[platform] = plan(
             file, selection, bases.configs, triggers,
             PlanOptions(
                 arguments, options.labels, options.network_mode, options.volumes,
                 options.extra_hosts, options.shm_bytes, tree.label,
-                epoch_of(options), options.allowed, partial(_is_ignored, tree),
+                epoch_of(options), options.allowed, tree.rules,
             ),
         )  # fmt: skip
     return plans
-
-
-def _is_ignored(tree: Tree, path: str) -> bool:
-    return bool(path) and tree.rules.why(path) is not None
 
 
 def _proxies(options: BuildOptions) -> tuple[str, ...]:

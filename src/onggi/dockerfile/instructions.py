@@ -314,10 +314,9 @@ def _copy(item: Node, flags: Flags) -> Copy:
 
 
 def _run(item: Node, flags: Flags) -> Run:
-    if not item.words or not any(item.words):
-        raise InvalidInput("RUN requires at least one argument")
+    words = item.words if item.json else item.words or ("",)  # docker runs the shell with nothing
     return Run(
-        item.at, item.words, not item.json, item.heredocs, tuple(flags.get("mount", ())),
+        item.at, words, not item.json, item.heredocs, tuple(flags.get("mount", ())),
         _one(flags, "network"), _one(flags, "security"),
         tuple(map(parse_device, flags.get("device", ()))),
     )  # fmt: skip

@@ -138,7 +138,7 @@ class _Lexer:
                 message = f"invalid escape token '{value}' does not match ` or \\"
                 raise at_line(message, number, line, near=value)
             self.escape = value
-        elif name == "syntax" and not is_dockers_syntax(value):
+        elif name == "syntax" and not is_dockers_syntax(value.partition(" ")[0]):
             raise at_line(
                 f"custom frontends are not run: {value[:200]}",
                 number,
@@ -157,8 +157,11 @@ class _Lexer:
     def _logical_line(self) -> Line | None:
         text = self._next().lstrip()
         if text.startswith("#"):
-            if self.at > self.directives:
-                self.comments.append(text[1:].strip())
+            comment = text[1:].strip()
+            if not comment:
+                self.comments = []  # what stands above it describes nothing
+            elif self.at > self.directives:
+                self.comments.append(comment)
             return None
         comments, self.comments = tuple(self.comments), []
         if not text:
@@ -236,7 +239,7 @@ def heredoc_header(word: str) -> tuple[str, bool, bool] | None:
     name = match[3].replace("'", "").replace('"', "").replace("\\", "")
     if not name or len(match[3].split()) != 1:
         return None
-    return name, not any(quote in match[3] for quote in "'\"\\"), bool(match[2])
+    return name, not any(quote in match[3] for quote in "'\""), bool(match[2])
 
 
 def _shell_words(text: str) -> list[str]:

@@ -49,7 +49,7 @@ def command(
     """CMD, ENTRYPOINT, SHELL. ENTRYPOINT drops a CMD that the base image set."""
     if keyword == "SHELL":
         return config._replace(shell=args), f"SHELL [{' '.join(args)}]"
-    if shell and args:
+    if shell:
         args = (*(config.shell or DEFAULT_SHELL), " ".join(args))
     text = f"{keyword} {go_strings(args)}"
     if keyword == "CMD":
@@ -109,8 +109,6 @@ def health(config: ImageConfig, check: Healthcheck) -> tuple[ImageConfig, str]:
 
 def working_dir(current: str, path: str) -> str:
     """WORKDIR's result: absolute and clean."""
-    if not path:
-        raise InvalidInput("WORKDIR requires exactly one argument")
     joined = posixpath.normpath(posixpath.join("/", current, path))
     return "/" + joined.lstrip("/")
 

@@ -23,8 +23,16 @@ _KEYS = {
               "gid"),
     "tmpfs": ("target", "size"),
     "secret": ("id", "source", "target", "required", "mode", "uid", "gid", "env"),
-    "ssh": ("id", "source", "target", "required", "mode", "uid", "gid"),
+    "ssh": ("id", "target", "required", "mode", "uid", "gid"),
 }  # fmt: skip
+# what BuildKit takes and does nothing with
+_IDLE = {
+    "bind": ("id", "env"),
+    "cache": ("env",),
+    "tmpfs": ("readonly", "readwrite", "id", "env"),
+    "secret": ("readonly", "readwrite"),
+    "ssh": ("readonly", "readwrite", "env"),
+}
 BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
@@ -70,9 +78,13 @@ def parse_mount(text: str, expand: Expand) -> Mount:
     """Raises InvalidInput naming the key."""
     given = {key: value if value is None else expand(value) for key, value in _pairs(text)}
     kind = _kind(given.pop("type", "bind"))
-    for key in given:
-        if key not in _KEYS[kind]:
+    for key in tuple(given):
+        if key in _IDLE[kind]:
+            del given[key]
+        elif key not in _KEYS[kind]:
             raise _unexpected(key, kind, text)
+    if kind == "secret" and given.get("source") and given.get("id"):
+        raise InvalidInput("both source and id can't be set")
     read_only = kind == "bind"
     if "readonly" in given:
         read_only = _boolean("readonly", given["readonly"])
@@ -93,7 +105,7 @@ def parse_mount(text: str, expand: Expand) -> Mount:
         required="required" in given and _boolean("required", given["required"]),
         env=_variable(given.get("env")),
     )
-    return _named(mount, text)
+    return _named(mount)
 
 
 _DEFAULT_MODE = {"cache": 0o755, "secret": 0o400, "ssh": 0o600}
@@ -115,7 +127,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
 
 def _kind(text: str | None) -> Kind:
     for kind in KINDS:
-        if kind == text:
+        if kind == (text or "").lower():
             return kind
     guess = nearest(text or "", KINDS)
     hint = f"did you mean type={guess}" if guess else None
@@ -123,6 +135,8 @@ def _kind(text: str | None) -> Kind:
 
 
 def _unexpected(key: str, kind: Kind, text: str) -> InvalidInput:
+    if (kind, key) == ("ssh", "source"):
+        return InvalidInput("ssh does not support source")
     everywhere = {name for names in _KEYS.values() for name in names}
     if key in everywhere:
         return InvalidInput(f"unexpected key '{key}' for mount type '{kind}'")
@@ -141,7 +155,7 @@ def _boolean(key: str, value: str | None) -> bool:
 
 def _sharing(value: str | None) -> Sharing:
     for sharing in SHARINGS:
-        if sharing == value:
+        if sharing == (value or "").lower():
             return sharing
     guess = nearest(value or "", SHARINGS)
     hint = f"did you mean {guess}" if guess else f"one of {', '.join(SHARINGS)}"
@@ -175,12 +189,12 @@ def _variable(value: str | None) -> str:
     return value or ""
 
 
-def _named(mount: Mount, text: str) -> Mount:
+def _named(mount: Mount) -> Mount:
     """The defaults of id and target."""
     if mount.kind in ("bind", "cache", "tmpfs") and not mount.target:
-        raise InvalidInput(f"target is required for a mount of type {mount.kind}: {text[:80]}")
+        mount = mount._replace(target=".")  # the working directory
     if mount.kind == "cache" and not mount.id:
-        return mount._replace(id=mount.target)
+        return mount._replace(id=posixpath.normpath(mount.target))
     if mount.kind == "secret":
         name = mount.id or mount.source or posixpath.basename(mount.target)
         if not name:
@@ -188,5 +202,5 @@ def _named(mount: Mount, text: str) -> Mount:
         target = mount.target or ("" if mount.env else f"{SECRETS}/{posixpath.basename(name)}")
         return mount._replace(id=name, source="", target=target)
     if mount.kind == "ssh":
-        return mount._replace(id=mount.id or mount.source or "default", source="")
+        return mount._replace(id=mount.id or "default")
     return mount

@@ -3,6 +3,7 @@
 import pytest
 
 from onggi.build.graph_lint import RULES, Finding, other_platform
+from onggi.dockerfile.ignore import parse
 from onggi.dockerfile.parser import Source
 from onggi.spec.platform import Platform
 
@@ -49,7 +50,7 @@ TABLE = [
         "FromPlatformFlagConstDisallowed", "FROM --platform=linux/amd64 a",
         "FROM --platform=$BUILDPLATFORM a", 'constant value "linux/amd64"',
     ),
-    ("ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP", "FROM a\nEXPOSE 80/tcp", "'TCP' in EXPOSE"),
+    ("ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP", "FROM a\nEXPOSE 80/tcp", "'80/TCP' in EXPOSE"),
     (
         "DuplicateStageName", "FROM a AS x\nFROM a AS x", "FROM a AS x\nFROM a AS y",
         'Duplicate stage name "x"',
@@ -99,13 +100,52 @@ def test_the_check_directive() -> None:
     assert made.check.error and len(made.findings) == 2
 
 
+def test_a_directive_above_one_instruction() -> None:
+    wrong = "FROM a\n# check=skip=JSONArgsRecommended,FromAsCasing why not\nCMD x\nENTRYPOINT y"
+    (finding,) = found(wrong)
+    assert finding.rule == "JSONArgsRecommended" and finding.line == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'FROM a\nSHELL ["/bin/bash", "-c"]\nCMD x',  # whoever sets a shell means it
+        "FROM --platform=linux/amd64 a AS made-for-amd64",
+        "FROM a\nENV TOKEN_FILE=/run/t KEY_VERSION=2",
+        "FROM a AS b\nWORKDIR /x\nFROM b\nWORKDIR y",
+        "arg A=1\nFROM a:$A",
+    ],
+)
+def test_what_is_no_finding(text: str) -> None:
+    assert found(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("ignored", "line", "shown"),
+    [
+        ("secret", "COPY secret /", 'Copy file "secret"'),
+        ("dir", "ADD ./dir/x /", 'Add file "dir/x"'),
+        ("*", "COPY . /", 'Copy file "."'),
+        ("*.md", "COPY . /", ""),
+        ("*\n!a", "COPY b /", ""),
+        ("secret", "COPY --from=a secret /", ""),
+    ],
+)
+def test_files_that_are_ignored(ignored: str, line: str, shown: str) -> None:
+    rules = parse(ignored.encode())
+    messages = [f.message for f in make(f"FROM a\n{line}\n", ignored=rules).findings]
+    told = f"Attempting to {shown} that is excluded by .dockerignore"
+    assert messages == ([told] if shown else [])
+
+
 def test_experimental_rules_are_off_unless_asked_for() -> None:
     text = "# no\nFROM a AS x\n# of\nARG B C"
     assert found(text) == ()
     asked = "# check=experimental=InvalidDefinitionDescription"
     first, second = found(f"{asked}\n{text}")
     assert first.line == 3 and second.message.endswith("`# <arg_key> <description>`")
-    assert found(f"{asked};skip=all\n{text}") == ()
+    assert len(found(f"{asked};skip=all\n{text}")) == 2  # skip is for the others
+    assert len(found(f"{asked}\n{text.replace('# of', '# of' + chr(10) + '#')}")) == 1
     given = {"BUILDKIT_DOCKERFILE_CHECK": "experimental=all"}
     assert len(make(f"{text}\n", build_args=given).findings) == 2
 

@@ -44,6 +44,17 @@ def parse(text: str, **variables: str) -> Mount:
             "type=secret,id=a,env=TOKEN",
             Mount("secret", "", read_only=False, id="a", mode=0o400, env="TOKEN"),
         ),
+        ("type=BIND,source=a", Mount(target=".", source="a")),
+        ("type=bind,target=/x,id=a,env=b", Mount(target="/x")),
+        ("type=tmpfs,target=/t,ro", Mount("tmpfs", "/t", read_only=False)),
+        (
+            "type=cache,target=c/../d/,sharing=LOCKED",
+            Mount("cache", "c/../d/", read_only=False, id="d", sharing="locked", mode=0o755),
+        ),
+        (
+            "type=secret,source=a,ro,target=/s",
+            Mount("secret", "/s", read_only=False, id="a", mode=0o400),
+        ),
         ("type=ssh", Mount("ssh", "", read_only=False, id="default", mode=0o600)),
     ],
 )
@@ -65,7 +76,9 @@ def test_variables_are_expanded_but_in_from() -> None:
     [
         ("type=bind,target=/x,bind-propagation=rshared", "unexpected key 'bind-propagation'"),
         ("type=bind,target=/x,z", "must be a key=value pair"),
-        ("type=bind", "target is required"),
+        ("type=secret,source=a,id=b", "both source and id can't be set"),
+        ("type=ssh,source=a", "ssh does not support source"),
+        ("type=bind,target=/x,mode=0700", "unexpected key 'mode' for mount type 'bind'"),
         ("type=cahce,target=/x", 'unsupported mount type "cahce"'),
         ("type=tmpfs,target=/x,source=/etc", "unexpected key 'source' for mount type 'tmpfs'"),
         ("type=cache,target=/x,sharing=lock", "unsupported sharing value"),

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 from ...build.bases import OCI_LAYOUT
+from ...build.graph_select import context_name
 from ...build.options import STDOUT, BuildOptions, CacheSource, CacheTarget, Failure
 from ...build.service import build, check, outline_of, targets_of
 from ...dockerfile import address
@@ -298,6 +299,7 @@ def named_context(text: str) -> tuple[str, str]:
     name, equals, where = text.partition("=")
     if not equals or not name or not where:
         raise refusal(f"invalid context value: {text}, expected key=value")
+    name = context_name(name)
     if where.startswith(OCI_LAYOUT):
         return name, OCI_LAYOUT + os.path.join(working_directory(), where[len(OCI_LAYOUT) :])
     if "://" in where or is_remote(where):
