@@ -25,6 +25,7 @@ INSTALLED = (
 )  # fmt: skip
 UNPACKED = ("docker.io", "containerd")  # installed, they would start a daemon on this host
 DEADLINE_S = 60
+SECOND_BRIDGE = "bench0"
 ADDRESS = "198.18.0.1"  # of the host in our network namespace (RFC 2544: for benchmarks)
 
 PODMAN_CONF = """
@@ -124,6 +125,8 @@ def furnish() -> None:
         ["mount", "-t", "tmpfs", "tmpfs", "/run"],
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"],
+        ["ip", "link", "add", SECOND_BRIDGE, "type", "bridge"],
+        ["ip", "address", "add", "198.18.1.1/24", "dev", SECOND_BRIDGE],
     ):
         subprocess.run(argv, check=True)
     if Path("/sys/fs/cgroup/unified").is_mount():  # Debian's crun and runc refuse the hybrid layout
@@ -174,7 +177,8 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def docker(home: Path, *, second: bool = False) -> Iterator[Engine]:
-    """A `second` daemon beside another one has no network: they would fight over docker0."""
+    """A `second` daemon beside another one has a bridge of its own, without rules: with `--bridge
+    none` it would delete docker0, which the first one still publishes ports of."""
     home.mkdir(parents=True, exist_ok=True)
     name = f"{home.parent.name}-{home.name}"
     address = f"unix:///run/docker-bench/{name}.sock"
@@ -186,7 +190,7 @@ def docker(home: Path, *, second: bool = False) -> Iterator[Engine]:
         "--storage-driver", "overlay2", "--insecure-registry", "127.0.0.1:5000",
     ]  # fmt: skip
     if second:
-        argv += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        argv += ["--bridge", SECOND_BRIDGE, "--iptables=false", "--ip6tables=false"]
     with (home / "log").open("wb") as log:
         daemon = subprocess.Popen(
             argv, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
