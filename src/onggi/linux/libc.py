@@ -53,6 +53,7 @@ _X86_64 = {
     "execveat": 322, "inotify_init1": 294, "inotify_add_watch": 254, "inotify_rm_watch": 255,
     "gettid": 186, "kcmp": 312,
     "pidfd_send_signal": 424, "fstatfs": 138, "process_vm_writev": 311, "syncfs": 306,
+    "sync_file_range": 277,
     "setfsuid": 122, "setfsgid": 123, "sched_setattr": 314, "rt_sigaction": 13,
 }  # fmt: skip
 _AARCH64 = {
@@ -62,6 +63,7 @@ _AARCH64 = {
     "execveat": 281, "inotify_init1": 26, "inotify_add_watch": 27, "inotify_rm_watch": 28,
     "gettid": 178, "kcmp": 272,
     "pidfd_send_signal": 424, "fstatfs": 44, "process_vm_writev": 271, "syncfs": 267,
+    "sync_file_range": 84,
     "setfsuid": 151, "setfsgid": 152, "sched_setattr": 274, "rt_sigaction": 134,
 }  # fmt: skip
 _EVERYWHERE = {
