@@ -545,7 +545,7 @@ def _check_sum(record: bytes, field: bytes, bad: Callable[[str], CorruptData]) -
         stated = int(text, 8) if text.isdigit() else -1
     except ValueError:
         stated = -1
-    actual = _sum(record[:256]) + _sum(record[256:]) - _sum(field) + 256
+    actual = sum_of(record) - sum_of(field) + 256
     if stated == actual:
         return
     signed = actual - 256 * sum(1 for byte in record[:148] + record[156:] if byte > 127)
@@ -553,10 +553,11 @@ def _check_sum(record: bytes, field: bytes, bad: Callable[[str], CorruptData]) -
         raise bad("bad header checksum (not a tar archive?)")
 
 
-def _sum(data: bytes) -> int:
-    """Of at most 256 bytes. Adler-32 has one more than that in its lower half, modulo 65521; `sum`
-    would be a third of the time of reading an entry."""
-    return (zlib.adler32(data) & 0xFFFF) - 1
+def sum_of(data: bytes) -> int:
+    """Of at most 512 bytes, as header checksums are. Adler-32 has in its lower half, modulo 65521,
+    one more than that; `sum` would be a third of the time of reading an entry, or writing one."""
+    low, high = zlib.adler32(data[:256]), zlib.adler32(data[256:])
+    return (low & 0xFFFF) + (high & 0xFFFF) - 2
 
 
 def _pax_records(body: bytes, bad: Callable[[str], CorruptData]) -> Iterator[tuple[bytes, bytes]]:

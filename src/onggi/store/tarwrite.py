@@ -19,6 +19,7 @@ from .tarindex import (
     REGULAR,
     SYMLINK,
     printable,
+    sum_of,
 )
 
 END_OF_ARCHIVE: Final = bytes(1024)
@@ -63,7 +64,7 @@ def header(
         link.ljust(100, b"\0"), _ZEROS[:64], device[0], device[1], prefix.ljust(155, b"\0"),
         _ZEROS[:12],
     )  # fmt: skip
-    record = block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    record = block[:148] + b"%06o\0 " % sum_of(block) + block[156:]
     return _pax_header(pax) + record if pax else record
 
 
