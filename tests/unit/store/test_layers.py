@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from onggi.errors import CorruptData, NotFound
+from onggi.errors import CorruptData, NotFound, Unavailable
 from onggi.spec.digest import Digest
 from onggi.spec.image import OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from onggi.spec.mount import LayerMount
@@ -297,4 +297,28 @@ def test_a_sink_that_cannot_be_made_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     with pytest.raises(FileNotFoundError):
         sink.LayerSink(str(tmp_path / "nowhere"))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("good", [0, 2])
+def test_what_fails_behind_the_reader_is_raised_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    """Also when more comes than waits for the thread that writes, and when it is the last piece."""
+    left = good
+
+    def fail(fd: int, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Unavailable("no space left on device")
+        durable.write_all(fd, data)
+
+    monkeypatch.setattr(sink, "write_all", fail)
+    before = threading.active_count()
+    for tar in (TAR, layer_tar({"large": bytes(20 << 20)})):
+        left = good
+        with pytest.raises(Unavailable, match="no space"):
+            store.layers.ingest(pieces(tar, 1 << 17))
+    assert not files(store)
     assert threading.active_count() == before
