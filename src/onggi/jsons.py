@@ -59,5 +59,16 @@ def dumps(value: Any, *, ascii: bool = True, compact: bool = True) -> str:
     return "".join(encoder(value, 0))
 
 
+def indented(value: Any, margin: str = "\n") -> str:
+    """As json.dumps(value, indent=4, ensure_ascii=False) does it; keys are strings."""
+    inner = f"{margin}    "
+    if isinstance(value, dict) and value:
+        items = [f"{encode_basestring(key)}: {indented(value[key], inner)}" for key in value]
+        return f"{{{inner}{f',{inner}'.join(items)}{margin}}}"
+    if isinstance(value, (list, tuple)) and value:
+        return f"[{inner}{f',{inner}'.join([indented(item, inner) for item in value])}{margin}]"
+    return dumps(value, ascii=False)
+
+
 def _refuse(value: Any) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

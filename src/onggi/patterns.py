@@ -8,6 +8,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_REST = _FIRST | frozenset("_.-")
+
+
+def is_name(text: str) -> bool:
+    """[a-zA-Z0-9][a-zA-Z0-9_.-]*, docker's rule for names, which many a `run` has to ask."""
+    return text[:1] in _FIRST and _REST.issuperset(text)
+
+
 class Pattern:
     """As re.compile gives it; of ASCII letters, digits and spaces."""
 

@@ -10,7 +10,6 @@ import time
 from .patterns import Pattern
 
 _SIZE_SUFFIX = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_DECIMAL = Pattern(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _DIVISOR = Pattern("[1-9][0-9]{0,8}")
 _UNIX_TIME = Pattern(r"[0-9]+(?:\.[0-9]{1,9})?")
 _DURATION_PART = Pattern(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)")
@@ -31,7 +30,7 @@ def parse_size(text: str) -> int:
     if end < 0 or text.startswith("-"):
         raise ValueError(f"invalid size: '{text}'")
     number, suffix = text[: end + 1].removesuffix(" "), text[end + 1 :].lower()
-    if not _DECIMAL.fullmatch(number):
+    if not _is_decimal(number):
         raise ValueError(f"invalid size: '{text}'")
     letter = suffix[:1]
     if letter not in _SIZE_SUFFIX or suffix[1:] not in (
@@ -49,7 +48,7 @@ def parse_size(text: str) -> int:
 def parse_cpus(text: str) -> int:
     """Billionths of a CPU from "1.5", ".25", "1/2"."""
     number, slash, divisor = text.partition("/")
-    if not _DECIMAL.fullmatch(number) or (slash and not _DIVISOR.fullmatch(divisor)):
+    if not _is_decimal(number) or (slash and not _DIVISOR.fullmatch(divisor)):
         raise ValueError(f"failed to parse {text} as a rational number")
     whole, _, fraction = number.partition(".")
     scaled: int = int((whole or "0") + fraction) * 10**9
@@ -59,10 +58,16 @@ def parse_cpus(text: str) -> int:
     return scaled // divisor_all
 
 
+def _is_decimal(text: str) -> bool:
+    """ "1", "1.", "1.5", ".5"; without `re`, for every `run` reads some."""
+    digits = text.replace(".", "", 1)
+    return digits.isascii() and digits.isdigit()
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds from Go's "1h30m", "1.5s", "-5ms", "0"."""
     rest = text[1:] if text[:1] in ("-", "+") else text
-    if rest == "0":
+    if rest in ("0", "0s"):
         return 0
     total, position = 0, 0
     while position < len(rest):
@@ -102,14 +107,17 @@ def parse_time(text: str, now_ns: int) -> int:
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds since 1970 of "2026-11-24T10:48:34.123456789Z", or of its first parts; without a
     zone it is local time. Raises ValueError."""
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        raise ValueError(f"not a time: {text[:64]!r}")
-    year, month, day, hour, minute, second = (int(match[i] or "0") for i in range(1, 7))
+    fields = _stamp(text)
+    if fields is None:
+        match = _RFC3339.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a time: {text[:64]!r}")
+        fields = match.groups()
+    year, month, day, hour, minute, second = (int(field or "0") for field in fields[:6])
+    fraction, zone = fields[6:]
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
         raise ValueError(f"not a time: {text[:64]!r}")
     seconds = _days_since_1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
-    zone = match[8]
     if not zone:
         try:
             local = (year, month, day, hour, minute, second, 0, 0, -1)
@@ -119,7 +127,18 @@ def parse_rfc3339(text: str) -> int:
     elif zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
         seconds -= offset if zone[0] == "+" else -offset
-    return seconds * 10**9 + int((match[7] or "").ljust(9, "0"))
+    return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
+
+
+def _stamp(text: str) -> tuple[str, ...] | None:
+    """The parts of a time as logs and images have it, without `re`; None for any other form."""
+    end, fraction = text[19:], text[20:-1]
+    if end != "Z" and not (end[:1] == "." and end[-1:] == "Z" and 1 <= len(fraction) <= 9):
+        return None
+    parts = (text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
+    digits = "".join((*parts, fraction))
+    is_time = text[4:17:3] == "--T::" and digits.isascii() and digits.isdigit()
+    return (*parts, fraction, "Z") if is_time else None
 
 
 def _days_since_1970(year: int, month: int, day: int) -> int:

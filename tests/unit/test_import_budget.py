@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 
 import onggi
+from heavy_modules import HEAVY, top_level
 
 SOURCE = str(Path(onggi.__file__).parents[1])
-HEAVY = {
-    "argparse", "asyncio", "dataclasses", "datetime", "email", "enum", "hashlib", "http",
-    "importlib.util", "inspect", "isal", "json", "logging", "pathlib", "random", "re",
-    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
-    "threading", "typing", "urllib", "urllib3", "uuid", "zstandard",
-}  # fmt: skip
 PATHS = {
     "run": ("cli.main", "cli.dispatch", "cli.commands.run", "engine.engine", "engine.launch",
             "engine.watch", "engine.run", "engine.wiring", "engine.volumes"),
@@ -35,10 +30,6 @@ def loaded_by(*modules: str) -> set[str]:
     argv = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return {*done.stdout.split()}
-
-
-def top_level(names: set[str]) -> set[str]:
-    return {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi import jsons, signals
-from onggi.patterns import Pattern
+from onggi.patterns import Pattern, is_name
 from onggi.spec.digest import Digest
 from onggi.spec.reference import _is_component
 
@@ -30,6 +30,11 @@ def test_json_is_written_as_the_standard_module_does(
     expected = json.dumps(value, ensure_ascii=ascii, separators=separators)
     assert jsons.dumps(value, ascii=ascii, compact=compact) == expected
     assert jsons.loads(expected) == value
+
+
+@given(VALUES)
+def test_json_is_indented_as_the_standard_module_does(value: Any) -> None:
+    assert jsons.indented(value) == json.dumps(value, ensure_ascii=False, indent=4)
 
 
 def outcome(read: Any, text: str) -> tuple[Any, str]:
@@ -71,6 +76,11 @@ def test_a_pattern_is_of_ascii() -> None:
     assert digits.match("a12", 1) and not digits.match("a12")
     assert digits.sub("x", "a12b3") == "axbx"
     assert [match[0] for match in digits.finditer("1 22")] == ["1", "22"]
+
+
+@given(st.text(alphabet="ab0._-A\u0661 \n", max_size=4))
+def test_a_name_is_what_dockers_rule_says(text: str) -> None:
+    assert is_name(text) == (re.fullmatch("[a-zA-Z0-9][a-zA-Z0-9_.-]*", text) is not None)
 
 
 @given(st.text(alphabet="ab0._-A", max_size=8))

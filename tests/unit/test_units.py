@@ -1,6 +1,8 @@
 """Docker's sizes, durations, CPU counts and times."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onggi import units
 
@@ -123,3 +125,13 @@ def test_times_out() -> None:
     assert units.format_rfc3339(0) == "0001-01-01T00:00:00Z"
     assert units.format_rfc3339(1136214245 * 10**9 + 7) == "2006-01-02T15:04:05.000000007Z"
     assert units.format_local(1136214245 * 10**9).startswith("2006-01-0")
+
+
+@given(st.text("0129Z.:-T ", max_size=4), st.integers(0, 31), st.integers(0, 11))
+def test_a_time_is_the_same_with_and_without_a_pattern(text: str, at: int, cut: int) -> None:
+    whole = "2026-11-24T10:48:34.123456789Z"
+    for time in (whole[:at] + text + whole[at + cut :], f"{whole[:19]}Z", f"{whole[:19]}.{text}Z"):
+        match = units._RFC3339.fullmatch(time)
+        parts = units._stamp(time)
+        if parts is not None:
+            assert match and tuple(part or "" for part in match.groups()) == parts

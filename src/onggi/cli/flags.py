@@ -223,7 +223,9 @@ class _Parser:
 
 def parse_integer(text: str) -> int:
     """Go's strconv.ParseInt with base 0, 64 bits."""
-    if text.isascii() and text.isdigit() and len(text) < 18 and (text[0] != "0" or text == "0"):
+    plain = text[1:] if text[:1] in ("-", "+") else text
+    decimal = plain.isascii() and plain.isdigit() and len(plain) < 18 and plain[0] != "0"
+    if decimal or plain == "0":  # what it nearly always is: without `re`
         return int(text)
     if not _INTEGER.fullmatch(text):
         raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax')

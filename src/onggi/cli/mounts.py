@@ -4,13 +4,12 @@ import os
 
 from ..engine import bindspec
 from ..errors import InvalidInput
-from ..patterns import Pattern
+from ..patterns import Pattern, is_name
 from ..spec.mount import MountRequest
 from ..units import parse_size
 from .flags import parse_boolean
 from .session import refusal
 
-_VOLUME_NAME = Pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _OCTAL = Pattern("[0-7]{1,4}")
 _KINDS = ("bind", "volume", "tmpfs", "image")
 _RECURSIONS = {
@@ -201,7 +200,7 @@ def _finish(mount: _Mount, seen: set[str]) -> MountRequest:
         raise ValueError("source is required for a bind mount")
     if mount.kind == "tmpfs" and mount.source:
         raise ValueError("a tmpfs mount has no source")
-    if mount.kind == "volume" and mount.source and not _VOLUME_NAME.fullmatch(mount.source):
+    if mount.kind == "volume" and mount.source and not is_name(mount.source):
         raise ValueError(f"invalid volume name: {mount.source!r}")
     options = [
         f"{name}={value}" for name, value in (("size", mount.size), ("mode", mount.mode)) if value

@@ -3,12 +3,11 @@
 from posixpath import join, normpath
 
 from ..errors import InvalidInput
-from ..patterns import Pattern
+from ..patterns import Pattern, is_name
 from ..spec.mount import MountRequest
 
 PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 PATH_STARTS = "/.~"
-_VOLUME_NAME = Pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _LABELS = frozenset(("z", "Z"))  # SELinux relabelling: nothing to do where SELinux is off
 _CONSISTENCY = frozenset(("consistent", "cached", "delegated"))  # of the Mac; ignored on Linux
 _MODES = (
@@ -71,7 +70,7 @@ def _extra_field(spec: str, kind: str, field: str) -> InvalidInput:
 
 
 def _check_volume_name(name: str, spec: str) -> None:
-    if _VOLUME_NAME.fullmatch(name) and len(name) <= 255:
+    if is_name(name) and len(name) <= 255:
         return
     raise InvalidInput(
         f'create {name}: "{name}" includes invalid characters for a local volume name, only '

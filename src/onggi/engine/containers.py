@@ -147,10 +147,10 @@ class Containers:
 
     def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
         """Docker's JSON object of one container."""
-        from . import changes, inspection
+        from . import inspection
 
         container = self.get(reference)
-        sizes = changes.sizes(self._store, self._paths, container) if size else None
+        sizes = self.size(container.id) if size else None
         endpoints = self._networks.endpoints(container.id)
         by_id = {network.id: network for network in self._networks.list()}
         return inspection.container(container, self._paths, endpoints, by_id, sizes)

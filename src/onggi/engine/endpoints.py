@@ -3,7 +3,6 @@
 The rules and words are docker's (moby daemon/container_operations.go, libnetwork's endpoint.Less).
 """
 
-from _blake2 import blake2b  # hashlib costs 2 ms to import on the way of every `run`
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..errors import Conflict, InvalidInput, OnggiError, Unavailable, Unsupported
@@ -234,6 +233,8 @@ def _host_interface(network: Network, container_id: str, interface: str) -> str:
         return ""
     if interface == "eth0":
         return f"veth{container_id[:10]}"
+    from _blake2 import blake2b  # hashlib itself takes 2 ms to import
+
     return "veth" + blake2b(f"{container_id}/{network.id}".encode(), digest_size=5).hexdigest()
 
 

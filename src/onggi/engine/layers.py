@@ -8,6 +8,7 @@ from ..linux import capability, landlock, lsm
 from ..spec.container import HostOptions, Resources
 from ..typed import NamedTuple
 from . import security, specgen
+from .paths import read_file
 
 
 class Layer(NamedTuple):
@@ -22,10 +23,8 @@ def resources(host: HostOptions) -> Resources:
 
 
 def _free_pids() -> int:
-    with open("/proc/loadavg", encoding="ascii") as file:
-        threads = int(file.read().split()[3].partition("/")[2])
-    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
-        return int(file.read()) - threads
+    threads = int(read_file("/proc/loadavg").split()[3].partition("/")[2])
+    return int(read_file("/proc/sys/kernel/pid_max")) - threads
 
 
 def refuse_missing(host: HostOptions) -> None:

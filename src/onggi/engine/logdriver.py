@@ -209,6 +209,8 @@ def _pattern(text: str) -> "re.Pattern[str] | None":
 
 
 def _check_tag(text: str) -> None:
+    if "{{" not in text:
+        return
     known = {"ID", "FullID", "Name", "FullName", "ImageID", "ImageFullID", "ImageName", "Command",
              "DaemonName", "Hostname"}  # fmt: skip
     unknown = {match[1] for match in _TAG_FIELD.finditer(text)} - known

@@ -4,10 +4,10 @@ A generation may be compressed; it is then inflated, when it is asked for, into 
 formats, json-file's lines and the local driver's frames, are read through the same four functions.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
 
+from .. import jsons
 from ..monitor import locallog
 from ..monitor.locallog import LENGTH, MAX_FRAME
 from ..monitor.rotation import inode_in_header
@@ -145,7 +145,7 @@ class JsonLines:
 def _entry(line: bytes) -> Iterator[LogEntry]:
     """The entry of a line; a torn or foreign one never hides the others."""
     try:
-        record = json.loads(line) if line else {}
+        record = jsons.loads(line) if line else {}
         yield LogEntry(
             parse_rfc3339(record["time"]),
             record["stream"],

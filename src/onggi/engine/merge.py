@@ -7,19 +7,18 @@ image's command; environment variables merge by name; labels, ports and volumes 
 from collections.abc import Iterable, Iterator
 
 from ..errors import InvalidInput
+from ..patterns import is_name
 from ..spec.container import ContainerConfig, ContainerOptions, Process
 from ..spec.image import Image
 from ..spec.mount import MountPoint, MountRequest
 from . import health
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_NAME_REST = _NAME_FIRST | frozenset("_.-")
 
 
 def check_name(name: str) -> str:
     """A container's name, docker's rule. Raises InvalidInput."""
-    if len(name) < 2 or name[0] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
+    if len(name) < 2 or not is_name(name):
         raise InvalidInput(
             f"Invalid container name ({name[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )
@@ -28,7 +27,7 @@ def check_name(name: str) -> str:
 
 def check_volume_name(name: str) -> str:
     """A volume's name, docker's rule. Raises InvalidInput."""
-    if name[:1] not in _NAME_FIRST or not _NAME_REST.issuperset(name):
+    if not is_name(name):
         raise InvalidInput(
             f'create {name[:80]}: "{name[:80]}" includes invalid characters for a local volume '
             'name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host '

@@ -22,7 +22,7 @@ from ..spec.network import Endpoint, Network
 from ..store.store import Store
 from . import detach, endpoints
 from .hostfiles import EMBEDDED as ADDRESS
-from .paths import read_file
+from .paths import NAMES, read_file
 from .programs import command
 
 _BACKLOG = 128
@@ -68,7 +68,7 @@ def _client(mine: Sequence[Endpoint], known: dict[str, Network]) -> names.Client
 class Naming:
     def __init__(self, store: Store, run: str) -> None:
         self._store = store
-        self._directory = f"{run}/dns"
+        self._directory = f"{run}/{NAMES}"
 
     def is_used(self) -> bool:
         return os.path.isdir(self._directory)

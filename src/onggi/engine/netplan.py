@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import Conflict, Forbidden, InvalidInput, NotFound, OnggiError, Unsupported
 from ..network import bridge, ipam, options
+from ..patterns import is_name
 from ..spec.network import Network, NetworkOptions, Pool
 from . import endpoints
 from .endpoints import PREDEFINED
 from .filters import has_label
 
 DRIVERS = ("bridge", "macvlan", "ipvlan")
-_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_NAME_REST = _NAME_FIRST | frozenset("_.-")
 
 
 def plan(wanted: NetworkOptions, existing: Sequence[Network], prefix: str) -> Network:
@@ -49,7 +48,7 @@ def plan(wanted: NetworkOptions, existing: Sequence[Network], prefix: str) -> Ne
 def _check_name(name: str, existing: Iterable[Network]) -> None:
     if name in PREDEFINED:
         raise Forbidden(f"operation is not permitted on predefined {name} network ")
-    if name[:1] not in _NAME_FIRST or not _NAME_REST.issuperset(name) or len(name) > 255:
+    if not is_name(name) or len(name) > 255:
         raise InvalidInput(
             f'invalid network name "{name[:80]}": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed'
         )

@@ -17,7 +17,7 @@ from ..spec.network import Endpoint, EndpointOptions, Network, NetworkOptions
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, Any
 from .events import Events
-from .paths import Paths
+from .paths import NAMES, Paths
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -168,8 +168,13 @@ class Networks:
 
     def heal(self) -> None:
         """Start the resolver of names anew when it died; nearly free when it lives."""
-        if os.path.isdir(f"{self._paths.run}/dns"):
+        if self.serves_names():
             self.wiring.heal()
+
+    def serves_names(self) -> bool:
+        """Whether a resolver is to be there. Asked before `naming` is loaded, which takes 5 ms: the
+        default network, which most starts are on, has no names."""
+        return os.path.isdir(f"{self._paths.run}/{NAMES}")
 
     # -- containers
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..spec.container import Container
+from ..spec.digest import sha256
 from ..spec.network import Endpoint, EndpointOptions, Network, Pool, PortBinding
 from ..typed import Any
 from . import endpoints
@@ -107,9 +108,7 @@ def _ipam_config(asked: EndpointOptions) -> dict[str, Any] | None:
 
 def endpoint_id(e: Endpoint) -> str:
     """A stable 64-digit id of a container's place on a network."""
-    import hashlib
-
-    return hashlib.sha256(f"{e.network_id}/{e.container_id}".encode()).hexdigest()
+    return sha256(f"{e.network_id}/{e.container_id}".encode()).hexdigest()
 
 
 def network(n: Network, found: Iterable[Endpoint], names: Mapping[str, str]) -> dict[str, Any]:

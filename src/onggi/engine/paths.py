@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from ..linux import safefs
 from ..typed import NamedTuple
 
+NAMES = "dns"  # below RUN, while names are served
+
 
 class Paths(NamedTuple):
     root: str

@@ -74,7 +74,7 @@ class Wiring:
                 self._apply_rules(self._used())
                 if _has_names(places):
                     self.naming.update()
-                elif self.naming.is_used():
+                elif self._networks.serves_names():
                     self.naming.repair()
                 if held and not self._has_firewall:
                     held = self._relayed(places, bindings, held)
@@ -356,7 +356,7 @@ class Wiring:
         with self._networks.locked():
             for network in networks:
                 drivers.remove(network)
-            if self.naming.is_used():
+            if self._networks.serves_names():
                 self.naming.clear()
             self._install(rules.render((), (), self._table))
 
@@ -370,7 +370,7 @@ class Wiring:
 
     def _rename(self) -> None:
         """After names came or went: the resolver learns it, when there is one."""
-        if self.naming.is_used():
+        if self._networks.serves_names():
             self.naming.update()
 
     def repair(self) -> None:
@@ -389,7 +389,8 @@ class Wiring:
 
                 opening.apply(self._table, ())  # of the time when it was wanted
             self._rename()
-            self.naming.repair()
+            if self._networks.serves_names():
+                self.naming.repair()
 
     def _reattach(self, place: Place) -> None:
         """The container's interface, when it lost its bridge or is gone."""

@@ -4,11 +4,11 @@ The trees that are copied here are the store's own; they are walked by descripto
 followed, and directories are merged with overlayfs' marks.
 """
 
-import json
 import os
 import stat
 from collections.abc import Sequence
 
+from .. import jsons
 from . import mount, safefs
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -59,7 +59,7 @@ def pristine(upper: str) -> Pristine | None:
     copy."""
     try:
         with open(_record(upper), encoding="ascii") as file:
-            return {path: tuple(numbers) for path, numbers in json.load(file).items()}
+            return {path: tuple(numbers) for path, numbers in jsons.loads(file.read()).items()}
     except FileNotFoundError:
         return None
 
@@ -83,7 +83,7 @@ def _record(upper: str) -> str:
 def _write_record(upper: str, states: Pristine) -> None:
     temporary = f"{_record(upper)}.{os.getpid()}"
     with open(temporary, "w", encoding="ascii") as file:
-        json.dump(states, file)
+        file.write(jsons.dumps(states))
     os.rename(temporary, _record(upper))
 
 

@@ -117,7 +117,7 @@ def _hold_address(
 
 
 def _any_port() -> int:
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="utf-8") as file:
         first, last = map(int, file.read().split())
     return first + int.from_bytes(os.urandom(4), "big") % (last - first + 1)
 
@@ -179,7 +179,7 @@ def _holding_sockets(table: str, binding: PortBinding) -> list[int]:
     """Inodes of the sockets that keep others off the port (proc(5), /proc/net/tcp)."""
     found = []
     try:
-        with open(f"/proc/net/{table}", encoding="ascii") as lines:
+        with open(f"/proc/net/{table}", encoding="utf-8") as lines:
             next(lines)
             rows = [line.split() for line in lines]
     except OSError:

@@ -16,10 +16,10 @@ The packet's way, IPv4 and IPv6 alike:
              127/8 or a container, so that the answer comes back through the host
 """
 
-from _blake2 import blake2b  # hashlib costs 2 ms to import on the way of every `run`
 from collections.abc import Iterable, Sequence
 
 from ..errors import InvalidInput
+from ..spec.digest import sha256
 from ..spec.network import Endpoint, Network, PortBinding
 from ..typed import NamedTuple
 from . import ipam
@@ -91,7 +91,7 @@ def render(networks: Sequence[Network], endpoints: Sequence[Endpoint], table: st
     lines += [*_raw(bridged, sides), *_published(targets), *_forward(sides, direct)]
     lines += _postrouting(sides)
     body = "\n".join(lines)
-    mark = blake2b(body.encode(), digest_size=16).hexdigest()
+    mark = sha256(body.encode()).hexdigest()[:32]
     return f'{replace}table inet {table} {{\ncomment "{mark}"\n{body}\n}}\n'
 
 

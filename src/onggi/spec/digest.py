@@ -6,11 +6,11 @@ from ..errors import InvalidInput
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hashlib import sha256
+    from hashlib import sha256 as sha256
 else:
     # What hashlib has where OpenSSL is missing: hashlib itself takes 2 ms to import.
     if sys.version_info >= (3, 12):
-        from _sha2 import sha256
+        from _sha2 import sha256 as sha256
     else:
         from _sha256 import sha256
 

@@ -58,7 +58,7 @@ class Backend:
 
     def _remembered(self) -> Kind | None:
         try:
-            with open(self._path, encoding="ascii") as file:
+            with open(self._path, encoding="utf-8") as file:
                 text = file.read(32).strip()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
