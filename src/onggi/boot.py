@@ -127,7 +127,6 @@ def finish(status: int) -> None:
 
 
 def open_shelf() -> Shelf:
-    """After the main is imported: `--version` needs no more than that."""
     package = os.path.dirname(__file__)
     shelf = Shelf(f"{package}/__pycache__/{FILE}", os.stat(package).st_uid)
     sys.meta_path.insert(0, shelf)
@@ -143,6 +142,7 @@ def boot() -> None:
         sys.stderr.write(f"{program}: {refusal}\n")
         finish(1)
     os.environ.pop("SSLKEYLOGFILE", None)  # urllib3 would write session keys there
+    shelf = open_shelf()
     if program == "onggi-runtime":
         from .runtime.main import main
     elif program == "onggi-server":
@@ -157,7 +157,6 @@ def boot() -> None:
         from .network.resolver import main
     else:
         from .cli.main import main
-    shelf = open_shelf()
     status = main(arguments, dict(os.environ))
     if not sys.dont_write_bytecode and SLOW.isdisjoint(sys.modules):
         shelf.stock((f"{os.path.dirname(__file__)}/", f"{os.path.dirname(os.__file__)}/"))

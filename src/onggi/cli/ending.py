@@ -17,6 +17,8 @@ def exit_code(session: Session, container: Container, told: "Stream") -> int:
     container may be gone, or run again. Explains a 137."""
     if told.exit_code is None:  # its monitor was killed
         state = session.engine.containers.wait(container.id)
+    elif told.exit_code != KILLED:
+        return told.exit_code  # nothing to explain, nor a module more to load: 0.4 ms
     else:
         from ..engine.control import ended_state
 

@@ -93,7 +93,7 @@ def flag_table(text: str, not_yet: str = "") -> dict[str, Flag]:
         elif rows and stripped:
             joint = "\n" if stripped[0] == "|" else " "
             rows[-1][3] += joint + stripped.removeprefix("|")
-    table = {name: Flag(name, short, kind, help_) for name, short, kind, help_ in rows}
+    table = {row[0]: Flag._make((*row, True)) for row in rows}  # a hundred: no arguments to sort
     for word in not_yet.split():
         names, _, kind = word.partition(":")
         short, slash, name = names.rpartition("/")
