@@ -14,6 +14,7 @@ _WORDS = {
     "chmod": "--chmod", "excludes": "--exclude", "inline": "the heredoc",
     "epoch": "SOURCE_DATE_EPOCH", "platform": "the platform", "extra_hosts": "--add-host",
     "shm_bytes": "--shm-size", "devices": "its devices",
+    "hostname": "its host name",
 }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ class RunOp(NamedTuple):
     insecure: bool = False
     epoch: int | None = None
     devices: tuple[Device, ...] = ()
+    hostname: str = ""
 
 
 class CopyOp(NamedTuple):

@@ -322,6 +322,7 @@ class _Planner:
             insecure=item.security == "insecure",
             epoch=options.epoch,
             devices=item.devices,
+            hostname=self.given.get("BUILDKIT_SANDBOX_HOSTNAME", ""),
         )
         state = state._replace(vertex=self.vertex(operation, state.vertex, *inputs))
         declared = [f"{name}={state.variables.get(name, v)}" for name, v in state.args.items()]
@@ -357,6 +358,8 @@ class _Planner:
             fields = wanted._asdict() | {"target": target, "origin": 0}
             if wanted.kind == "bind" or wanted.origin:
                 fields["origin"] = len(inputs)
+            if wanted.kind == "cache" and (space := self.given.get("BUILDKIT_CACHE_MOUNT_NS")):
+                fields["id"] = f"{space}/{wanted.id}"
             found.append(RunMount(**fields))
         targets = [mount.target for mount in found if mount.target]
         for target in targets:

@@ -126,6 +126,7 @@ def container_options(operation: RunOp, limits: HostOptions) -> ContainerOptions
         env=operation.env,
         working_dir=operation.working_dir,
         user=operation.user,
+        hostname=operation.hostname,
         host=limits._replace(
             mounts=operation.mounts,
             network_mode=operation.network_mode,

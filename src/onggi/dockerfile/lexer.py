@@ -89,14 +89,15 @@ def lex(data: bytes) -> Lexed:
     if b"\0" in data:
         raise InvalidInput("the Dockerfile holds a NUL byte: is it a text file?")
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    raw = [line.removesuffix("\r") for line in text.split("\n")]
+    raw = text.split("\n")
     if raw and raw[-1] == "":
         raw.pop()
     return _Lexer(raw).run()
 
 
 class _Lexer:
-    """A cursor over the raw lines. `at` is the number of lines consumed."""
+    """A cursor over the raw lines. `at` is the number of lines consumed. A carriage return at a
+    line's end is no part of an instruction, but of a heredoc's body."""
 
     def __init__(self, raw: list[str]) -> None:
         self.raw = raw
@@ -155,7 +156,7 @@ class _Lexer:
             self.warnings.append(f"line {number}: unknown check option {part[:80]!r}")
 
     def _logical_line(self) -> Line | None:
-        text = self._next().lstrip()
+        text = self._next().rstrip("\r").lstrip()
         if text.startswith("#"):
             comment = text[1:].strip()
             if not comment:
@@ -170,7 +171,7 @@ class _Lexer:
         text, more = self._continued(text)
         parts, size, empty = [text], len(text), False
         while more and self.at < len(self.raw):
-            text = self._next()
+            text = self._next().rstrip("\r")
             stripped = text.lstrip()
             if stripped.startswith("#"):
                 continue
@@ -218,7 +219,8 @@ class _Lexer:
         body: list[str] = []
         while self.at < len(self.raw):
             line = self._next()
-            if (line.lstrip("\t") if strip_tabs else line) == name:
+            bare = line.rstrip("\r")
+            if (bare.lstrip("\t") if strip_tabs else bare) == name:
                 content = "".join(f"{item}\n" for item in body)
                 return Heredoc(name, content, expand, strip_tabs)
             body.append(line)

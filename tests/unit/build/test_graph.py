@@ -372,3 +372,12 @@ def test_a_named_context_stands_for_the_image(name: str) -> None:
 def test_odd_lines_are_buildkits(line: str, told: str) -> None:
     made = make(f"FROM a\n{line}\n")
     assert made.steps[made.history[-1]].created_by == told
+
+
+def test_arguments_for_the_builder() -> None:
+    given = {"BUILDKIT_SANDBOX_HOSTNAME": "here", "BUILDKIT_CACHE_MOUNT_NS": "ours"}
+    text = "FROM a\nRUN --mount=type=cache,target=/c x\n"
+    ((run,), (plain,)) = (runs(make(text, build_args=args)) for args in (given, {}))
+    assert run.hostname == "here" and run.lent[0].id == "ours//c"
+    assert plain.hostname == "" and plain.lent[0].id == "/c"
+    assert make(text, build_args=given).warnings == ()

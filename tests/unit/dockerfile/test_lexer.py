@@ -33,6 +33,12 @@ def test_a_doubled_escape_does_not_continue() -> None:
     assert [line[2] for line in texts("RUN a \\\\\nRUN b\n")] == ["RUN a \\\\", "RUN b"]
 
 
+def test_a_heredoc_keeps_its_line_ends() -> None:
+    """As docker does: the image gets what stands in the file."""
+    (line,) = lex(b"COPY <<EOF /x\r\na\r\nb\nEOF\r\n").lines
+    assert line.text == "COPY <<EOF /x" and line.heredocs[0].content == "a\r\nb\n"
+
+
 def test_crlf_bom_and_missing_last_newline() -> None:
     lexed = lex(b"\xef\xbb\xbfFROM a\r\nRUN x \\\r\n y")
     assert [line.text for line in lexed.lines] == ["FROM a", "RUN x  y"]
