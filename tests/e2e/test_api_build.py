@@ -97,6 +97,22 @@ def test_a_dockerfile_alone(build: Builder) -> None:
     assert "alone" in build.output(b"FROM busybox\nRUN echo alone\n")
 
 
+def test_an_archive_without_its_end(build: Builder, tmp_path: Path, api: ApiServer) -> None:
+    """As docker's client sends it when the Dockerfile is not in the context."""
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/file").write_text("inside\n")
+    (tmp_path / "Other").write_text("FROM busybox\nCOPY . /c\nRUN ls -A /c && cat /c/file\n")
+    done = api.docker("build", "-f", str(tmp_path / "Other"), str(tmp_path / "context"))
+    assert "inside\n" in done.stdout
+    assert ".dockerfile" not in done.stdout
+    body = context("FROM busybox\nCOPY last /x\nRUN cat /x\n", last="last words")
+    data_end = body.rindex(b"last words") + len("last words")
+    assert "last words" in build.output(body[:data_end])
+    assert "last words" in build.output(body[: data_end + 7], nocache=1)
+    reply = build(body[: data_end - 1], nocache=1)
+    assert "cut short" in str(reply.body)
+
+
 def test_another_dockerfile(build: Builder) -> None:
     body = context("FROM nothing", **{"sub/Other": "FROM busybox\nRUN echo other"})
     assert "other" in build.output(body, dockerfile="sub/Other")

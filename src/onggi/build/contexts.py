@@ -6,7 +6,7 @@ An archive is stored as a layer and mounted, never unpacked: no name in it is a 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
@@ -15,6 +15,7 @@ from ..engine.engine import Engine
 from ..errors import InvalidInput
 from ..store import tarindex
 from ..store.inflate import ARCHIVE_KINDS, PLAIN, detect, inflate
+from ..store.tarwrite import END_OF_ARCHIVE, padding
 from ..typed import NamedTuple
 from . import inputs
 from .cache import Cache, Layers
@@ -120,7 +121,7 @@ class Contexts:
             return Opened(inputs.NoContext(), _text(whole, label))
         plain = inflate(whole, kind=detect(head), allow=ARCHIVE_KINDS)
         layers = self._engine.store.layers
-        diff_id = layers.ingest(plain).diff_id
+        diff_id = layers.ingest(ended(plain)).diff_id
         layers.pin([diff_id])
         self._held.callback(layers.unpin, [diff_id])
         return Opened(self._mounted((diff_id,), label))
@@ -131,6 +132,19 @@ class Contexts:
         tree = self._held.enter_context(ops.merged(self._engine, layers, label))
         assert tree is not None
         return Tree(tree.fd, label, inputs.NO_RULES, rooted=False)
+
+
+def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A tar with its end. docker's client, when it puts a Dockerfile of elsewhere into a context,
+    closes the stream too early: the last member's padding is missing, and what ends a tar. Only
+    that is made up for, never a byte of a file."""
+    index, last = tarindex.TarIndex(devices=True, require_end=False), 0
+    for piece in pieces:
+        for entry in index.feed(piece):
+            last = entry.data_offset + (0 if entry.sparse else entry.size)
+        yield piece
+    if not index.ended and last <= index.size <= last + tarindex.RECORD:
+        yield padding(index.size) + END_OF_ARCHIVE
 
 
 def is_archive(head: bytes) -> bool:
