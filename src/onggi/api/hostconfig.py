@@ -50,8 +50,8 @@ def host_options(
         auto_remove=fields.flag("AutoRemove"),
         read_only=fields.flag("ReadonlyRootfs"),
         privileged=fields.flag("Privileged"),
-        cap_add=_capabilities(fields.words("CapAdd")),
-        cap_drop=_capabilities(fields.words("CapDrop")),
+        cap_add=fields.words("CapAdd") or (),
+        cap_drop=fields.words("CapDrop") or (),
         security_opt=_security(fields),
         resources=resources(fields),
         ulimits=tuple(_ulimit(item) for item in fields.objects("Ulimits")),
@@ -403,10 +403,6 @@ def _shm(size: int) -> int:
 
 
 # -- security and logging
-
-
-def _capabilities(names: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(name.upper().removeprefix("CAP_") for name in names or ())
 
 
 def _system_paths(fields: Fields) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:

@@ -326,8 +326,9 @@ def _directory(spec: str, cwd: Callable[[], str]) -> str:
 
 
 def capabilities(texts: list[str]) -> tuple[str, ...]:
-    """Upper case, without CAP_; whether they exist the engine knows."""
-    return tuple(text.upper().removeprefix("CAP_") for text in texts)
+    """As docker's client sends them; whether they exist the engine knows."""
+    names = (text.upper().removeprefix("CAP_") for text in texts)
+    return tuple(name if name == "ALL" else f"CAP_{name}" for name in names)
 
 
 def security_option(text: str) -> str:

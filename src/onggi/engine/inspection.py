@@ -150,10 +150,6 @@ def _anonymous_volumes(c: Container) -> dict[str, Any]:
     return {p.target: {} for p in c.config.mounts if p.kind == "volume" and p.target not in hidden}
 
 
-def _capabilities(names: Iterable[str]) -> list[str] | None:
-    return [name if name == "ALL" else f"CAP_{name}" for name in names] or None
-
-
 def _security(option: str) -> str:
     """`no-new-privileges` as docker writes it, without the value that says yes."""
     return "no-new-privileges" if option == "no-new-privileges=true" else option
@@ -195,8 +191,8 @@ def _host_fields(host: HostOptions) -> dict[str, Any]:
         "VolumeDriver": host.volume_driver,
         "VolumesFrom": list(host.volumes_from) or None,
         "ConsoleSize": [0, 0],
-        "CapAdd": _capabilities(host.cap_add),
-        "CapDrop": _capabilities(host.cap_drop),
+        "CapAdd": list(host.cap_add) or None,
+        "CapDrop": list(host.cap_drop) or None,
         "CgroupnsMode": host.cgroupns_mode or "private",
         "Dns": list(host.dns),
         "DnsOptions": list(host.dns_options),

@@ -181,7 +181,8 @@ def exec_plan(
 def capabilities(host: HostOptions, held: int) -> int:
     """Docker's set after --cap-add and --cap-drop, never more than we hold ourselves."""
     if host.privileged:
-        return held & ~capability.mask_of(c for c in host.cap_drop if c != "ALL")
+        dropped = map(capability.parse, host.cap_drop)
+        return held & ~capability.mask_of(name for name in dropped if name != "ALL")
     return (
         capability.resolve(host.cap_add, host.cap_drop, security.default_capabilities(host)) & held
     )

@@ -20,6 +20,7 @@ from .strict import ChunkGuard, Refused, check_head
 
 Header = tuple[str, str]
 BLOCK = 64 << 10
+MAX_UNASKED = 64 << 10  # of a body in front of a stream
 BODY_STALL_S = 300.0
 
 
@@ -199,9 +200,13 @@ class Exchange:
     def hijack(self, headers: Iterable[Header], *, whole: bytes = b"") -> Raw:
         """Give the connection up to the handler: after 101 for a client that asks for an upgrade to
         tcp, else after the 200 of docker's first clients, whose body never ends; or after `whole`,
-        an answer as it is. Raises Refused when there is still a body to come."""
-        if self.read():
-            raise Refused(400, "a stream cannot begin before the end of the request's body")
+        an answer as it is. A small body that nobody asked for is passed over: dockerode sends its
+        parameters twice. Raises Refused for a large one."""
+        left = MAX_UNASKED
+        while data := self.read():
+            left -= len(data)
+            if left < 0:
+                raise Refused(400, "a stream cannot begin before the end of the request's body")
         asks = "upgrade" in self.request.header("connection").lower()
         upgrade = bool(whole) or (asks and bool(self.request.header("upgrade")))
         lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK"]

@@ -68,8 +68,8 @@ def container_options(
         network_mode=network,
         privileged=privileged,
         read_only=read_only,
-        cap_add=_capabilities(cap_add),
-        cap_drop=_capabilities(cap_drop),
+        cap_add=tuple(cap_add),
+        cap_drop=tuple(cap_drop),
         security_opt=tuple(security_opt),
         security=security,
         extra_hosts=tuple(f"{host}:{ip}" for host, ip in (extra_hosts or {}).items()),
@@ -112,10 +112,6 @@ def binding(port: int | str, where: int | tuple[str, int] | None) -> PortBinding
 def _mounts(volumes: Mapping[str, str], tmpfs: Sequence[str], cwd: str) -> tuple[MountRequest, ...]:
     found = [bindspec.parse_volume(f"{source}:{place}", cwd) for source, place in volumes.items()]
     return (*found, *(bindspec.parse_tmpfs(text) for text in tmpfs))
-
-
-def _capabilities(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.upper().removeprefix("CAP_") for name in names)
 
 
 def _size(value: int | str) -> int:

@@ -67,7 +67,7 @@ class HostOptions(NamedTuple):
     auto_remove: bool = False
     read_only: bool = False
     privileged: bool = False
-    cap_add: tuple[str, ...] = ()  # upper case, without CAP_; "ALL"
+    cap_add: tuple[str, ...] = ()  # as they were asked for, see capability.parse
     cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
     security: str = ""  # docker, default or strict; "" is default

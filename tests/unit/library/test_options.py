@@ -47,7 +47,7 @@ def test_everything_arrives() -> None:
         ("tmpfs", "", "/run", False),
     ]  # fmt: skip
     assert (host.resources.memory_bytes, host.resources.nano_cpus) == (64 << 20, 500_000_000)
-    assert (host.cap_add, host.extra_hosts) == (("SYS_TIME",), ("db:10.0.0.1",))
+    assert (host.cap_add, host.extra_hosts) == (("CAP_SYS_TIME",), ("db:10.0.0.1",))
     assert options.health is not None
     assert options.health.test == ("CMD-SHELL", "curl localhost")
 
