@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,11 +132,15 @@ def kill(process: subprocess.Popen[bytes]) -> bool:
 
 
 def kill_pid(pid: int) -> None:
-    """SIGKILL somebody else's child, and wait until it is gone."""
-    pidfd = os.pidfd_open(pid)
+    """SIGKILL somebody else's child, and wait until it is gone; it may have ended by itself."""
     try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        deadline = time.monotonic() + 20
         while is_alive(pid):
             assert time.monotonic() < deadline
             time.sleep(0.005)
