@@ -1,7 +1,9 @@
 """What ADD and COPY can take: URLs, git repositories, heredocs, whole paths, linked layers."""
 
 import hashlib
+import io
 import json
+import tarfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -126,8 +128,26 @@ def test_add_several_urls(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
         assert run(onggi, "cat", "/web/a", "/web/b") == "53"
         (top / "Dockerfile").write_text(f"FROM {busybox}\n{line.replace('/web/', '/web')}\n")
         assert "must be a directory" in fails(onggi, top)
-        (top / "Dockerfile").write_text(f"FROM {busybox}\nADD {site.url}/a f /web/\n")
-        assert "an ADD line of its own" in fails(onggi, top)
+
+
+def test_add_from_everywhere(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
+    """A file from the web, a repository, a file, an archive, a folder and a heredoc on one line."""
+    with web() as site, repositories(tmp_path / "repos") as git:
+        site.pages = {"/a": Answer(b"1")}
+        git.commit("app.git", {"in/repo": "2"})
+        top = context(tmp_path / "c", f"""FROM {busybox}
+ADD --chown=7:8 {site.url}/a {git.url}/app.git#main f packed.tar folder <<DOC /all/
+6
+DOC
+RUN cd /all && cat a in/repo f packed/x y DOC > /seen && stat -c %u:%g a in/repo y DOC >> /seen
+""", f="3", folder__y="5")  # fmt: skip
+        with tarfile.open(top / "packed.tar", "w") as tar:
+            info = tarfile.TarInfo("packed/x")
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"4"))
+        build(onggi, top)
+        assert run(onggi, "cat", "/seen") == "123456\n7:8\n7:8\n7:8\n7:8"
+        assert "Using cache" in build(onggi, top)
 
 
 @pytest.mark.sec("D9")

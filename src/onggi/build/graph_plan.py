@@ -15,7 +15,7 @@ from ..dockerfile.ignore import IgnoreRules
 from ..dockerfile.lexer import Heredoc, heredoc_header, parse_check
 from ..dockerfile.parser import Source
 from ..dockerfile.problem import at_line, placed
-from ..errors import InvalidInput, OnggiError, Unsupported
+from ..errors import InvalidInput, OnggiError
 from ..spec.image import ImageConfig, config_document
 from ..spec.mount import MountRequest
 from ..spec.platform import Platform
@@ -89,7 +89,7 @@ def plan(
     triggers: Triggers,
     options: PlanOptions,
 ) -> Plan:
-    """Raises InvalidInput or Unsupported naming the line."""
+    """Raises InvalidInput naming the line."""
     planner = _Planner(file, selection, images, triggers, options)
     for arg in file.arguments:
         planner.global_step(arg)
@@ -437,7 +437,7 @@ class _Planner:
                     _check_context_source(item.keyword, source, self.options.context_name)
             return sources, origin, inputs
         if len(sources) + len(item.inline) > 1:
-            return self.urls(item, sources, checksum)
+            return self.gathered(item, sources, checksum)
         repository = address.repository(remote[0])
         operation: Operation
         if repository is None:
@@ -449,24 +449,32 @@ class _Planner:
             operation, name = GitOp(*repository, item.keep_git_dir), "/"
         return (name,), "", (self.vertex(operation, self.vertex(BaseOp())),)
 
-    def urls(
+    def gathered(
         self, item: df.Copy, sources: tuple[str, ...], checksum: str
     ) -> tuple[tuple[str, ...], str, tuple[int, ...]]:
-        """Several files from the web, as one origin; of two with the same name the later counts."""
-        plain = [s for s in sources if address.is_url(s) and address.repository(s) is None]
-        if len(plain) < len(sources) or item.inline or checksum:
-            raise Unsupported(
-                "ADD of a repository, or of a URL together with other files or a checksum, is not "
-                "supported",
-                hint="give every repository, and what it stands beside, an ADD line of its own",
-            )
-        names = tuple(address.file_name(source) for source in sources)
-        base = self.vertex(BaseOp())
-        epoch = self.options.epoch
-        made = [
-            self.vertex(UrlOp(source, name, "", epoch), base)
-            for source, name in zip(sources, names, strict=True)
-        ]
+        """Several sources, some of them remote, as one origin: files from the web by their names
+        (of two with the same the later counts), whatever else in a directory of its own."""
+        base, epoch = self.vertex(BaseOp()), self.options.epoch
+        names: list[str] = []
+        made: list[int] = []
+        for index, source in enumerate(sources):
+            repository = address.repository(source)
+            if repository is None and address.is_url(source):
+                names.append(address.file_name(source))
+                file = UrlOp(source, names[-1], _check_sum(checksum), epoch)
+                made.append(self.vertex(file, base))
+                continue
+            names.append(f".{index}/")
+            part = CopyOp((".",), f"/.{index}/", "", epoch=epoch)
+            if repository is not None:
+                repository = repository._replace(commit=checksum or repository.commit)
+                tree = self.vertex(GitOp(*repository, item.keep_git_dir), base)
+                made.append(self.vertex(part, base, tree))
+                continue
+            _check_context_source(item.keyword, source, self.options.context_name)
+            unpack = item.unpack is not False
+            part = part._replace(sources=(source,), origin=CONTEXT, unpack=unpack)
+            made.append(self.vertex(part, base))
         stack = made[0]
         for vertex in made[1:]:
             stack = self.vertex(MergeOp(), stack, vertex)

@@ -9,7 +9,7 @@ from onggi.build.graph_plan import PlanOptions, plan
 from onggi.build.graph_select import Arguments, ImageWanted, select
 from onggi.dockerfile.ignore import IgnoreRules
 from onggi.dockerfile.instructions import read, trigger
-from onggi.errors import InvalidInput, Unsupported
+from onggi.errors import InvalidInput
 from onggi.spec.digest import Digest
 from onggi.spec.image import Healthcheck, ImageConfig
 from onggi.spec.platform import Platform
@@ -191,9 +191,15 @@ def test_refusals_name_the_line(text: str, message: str) -> None:
     assert "on line 2: " in refuse(f"FROM a\n{text}\n", message).message
 
 
-def test_what_is_not_there_yet_says_so() -> None:
-    with pytest.raises(Unsupported, match=r"not supported\n  line 2 \| "):
-        make("FROM a\nADD https://x/y a /\n")
+def test_sources_from_everywhere_are_one_origin() -> None:
+    made = make("FROM a\nADD https://x/y a https://x/z.git#v1 /d/\n")
+    kinds = {type(v.operation).__name__ for v in made.vertices}
+    assert kinds == {"BaseOp", "UrlOp", "CopyOp", "GitOp", "MergeOp"}
+    copy = copies(made)[-1]
+    assert copy.sources == ("y", ".1/", ".2/") and copy.destination == "/d/" and not copy.unpack
+    local = next(copy for copy in copies(made) if copy.origin == CONTEXT)
+    assert local.sources == ("a",) and local.destination == "/.1/" and local.unpack
+    refuse("FROM a\nADD https://x/y ../a /\n", "outside the build context")
 
 
 # -- directories, copies, runs ------------------------------------------------------------------
