@@ -1,7 +1,5 @@
 """Builds of an engine elsewhere: docker's classic builder, and its cache."""
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -17,6 +15,7 @@ from ..progress import (
 )
 from ..registry.credentials import Credentials
 from ..typed import Any, NamedTuple
+from . import registryauth
 from .images import filters_json, report_progress
 from .transport import Query, Transport
 
@@ -47,7 +46,7 @@ class Builds:
 
     def build(self, query: Query, context: Iterable[bytes] | None, report: Report) -> Built:
         """`query` has the parameters of POST /build. Raises InvalidInput for what fails."""
-        headers = {"Content-Type": "application/x-tar", **self._registries()}
+        headers = {"Content-Type": "application/x-tar", **registryauth.for_all(self._credentials)}
         if context is not None:
             headers["Transfer-Encoding"] = "chunked"
         lines = Lines()
@@ -67,22 +66,6 @@ class Builds:
         asked = {**query, "filters": filters_json(filters)}
         told = self._transport.json("POST", "/build/prune", asked)
         return Pruned(told.get("CachesDeleted") or (), told.get("SpaceReclaimed") or 0)
-
-    def _registries(self) -> dict[str, str]:
-        """X-Registry-Config: who we are at every registry that docker's config.json names, since
-        only the engine knows which ones the build needs."""
-        found = {}
-        for server in self._credentials.servers() if self._credentials is not None else ():
-            secret = self._credentials.get(server) if self._credentials is not None else None
-            if secret is not None:
-                found[server] = {
-                    "username": secret.username, "password": secret.password,
-                    "identitytoken": secret.identity_token, "serveraddress": server,
-                }  # fmt: skip
-        if not found:
-            return {}
-        told = base64.urlsafe_b64encode(json.dumps(found).encode()).decode()
-        return {"X-Registry-Config": told}
 
 
 class Lines:

@@ -1,6 +1,5 @@
 """Images of an engine elsewhere."""
 
-import base64
 import json
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +12,9 @@ from ..registry.credentials import Credentials
 from ..registry.searching import Hit
 from ..spec.image import Image
 from ..spec.platform import parse_platform
-from ..spec.reference import Reference, parse_reference
+from ..spec.reference import parse_reference
 from ..typed import Any, NamedTuple, get_args
-from . import records
+from . import records, registryauth
 from .transport import Transport, escaped
 
 BLOCK = 1 << 18
@@ -90,7 +89,7 @@ class Images:
             "tag": tag or None,
             "platform": platform or None,
         }
-        headers = self._authority(wanted)
+        headers = registryauth.for_registry(self._credentials, wanted.domain)
         for told in self._transport.documents("POST", "/images/create", query, b"", headers):
             report_progress(told, report)
         return self.get(reference)
@@ -99,7 +98,8 @@ class Images:
         wanted = parse_reference(reference)
         path = f"/images/{escaped(wanted.familiar_name)}/push"
         query = {"tag": None if all_tags else wanted.tag}
-        headers = self._authority(wanted) or {"X-Registry-Auth": _encoded({})}
+        headers = registryauth.for_registry(self._credentials, wanted.domain)
+        headers = headers or registryauth.anonymous()
         for told in self._transport.documents("POST", path, query, b"", headers):
             report_progress(told, report)
 
@@ -163,19 +163,6 @@ class Images:
             for item in found
         ]  # fmt: skip
 
-    def _authority(self, reference: Reference) -> dict[str, str]:
-        """The header with what docker's config.json has for the registry."""
-        if self._credentials is None:
-            return {}
-        secret = self._credentials.get(reference.domain)
-        if secret is None:
-            return {}
-        told = {
-            "username": secret.username, "password": secret.password,
-            "identitytoken": secret.identity_token, "serveraddress": reference.domain,
-        }  # fmt: skip
-        return {"X-Registry-Auth": _encoded(told)}
-
 
 def chosen_filters(chosen: Chosen) -> dict[str, list[str]]:
     found = {"label": list(chosen.labels), "label!": list(chosen.not_labels)}
@@ -186,10 +173,6 @@ def chosen_filters(chosen: Chosen) -> dict[str, list[str]]:
 
 def filters_json(filters: Mapping[str, Sequence[str]]) -> str | None:
     return json.dumps({name: list(values) for name, values in filters.items()}) if filters else None
-
-
-def _encoded(told: dict[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
 
 
 def _removed(told: Any) -> list[tuple[str, str]]:
