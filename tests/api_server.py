@@ -95,7 +95,7 @@ class ApiServer:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**self.environment, **environment},
         )
         if code is not None and done.returncode != code:
@@ -130,7 +130,9 @@ def api_server(
         )
     try:
         _await_socket(process, str(path), log)
-        yield ApiServer(str(path), dict(environment), log, process.pid)
+        server = ApiServer(str(path), dict(environment), log, process.pid)
+        server.request("HEAD", "/_ping")  # answered: its other addresses are there too
+        yield server
         process.terminate()
         assert process.wait(60) == 0, log.read_text()
     finally:

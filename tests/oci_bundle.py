@@ -39,7 +39,7 @@ class Runtime:
         command = [*self.command, "--root", str(self.root), *words]
         options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(
-            command, cwd=self.bundle, capture_output=True, text=True, timeout=30, **options
+            command, cwd=self.bundle, capture_output=True, text=True, timeout=120, **options
         )
 
     def detached(self, *words: str) -> None:
@@ -47,7 +47,7 @@ class Runtime:
         command = [*self.command, "--root", str(self.root), *words]
         null = subprocess.DEVNULL
         subprocess.run(
-            command, cwd=self.bundle, stdin=null, stdout=null, stderr=null, timeout=30, check=True
+            command, cwd=self.bundle, stdin=null, stdout=null, stderr=null, timeout=120, check=True
         )
 
     def status(self, name: str) -> str:

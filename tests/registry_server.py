@@ -97,7 +97,7 @@ def _running(home: Path) -> Iterator[int]:
             env={"PATH": "/usr/bin", "OTEL_TRACES_EXPORTER": "none"},
         )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

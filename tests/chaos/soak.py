@@ -218,9 +218,9 @@ class Worker:
         self.engine.containers.attach(ANCHOR, stdin=False).close()
         if number % 2:
             self.engine.containers.kill(container.id, "TERM")
-            code = self.engine.containers.wait(container.id, timeout_s=30).exit_code
+            code = self.engine.containers.wait(container.id, timeout_s=60).exit_code
         else:
-            self.engine.containers.stop(container.id, timeout_s=30)
+            self.engine.containers.stop(container.id, timeout_s=60)
             code = self.engine.containers.get(container.id).state.exit_code
         assert code == 7, code
 
@@ -305,7 +305,7 @@ class Worker:
     def recover(self, container: Container, number: int, *, lives: bool) -> None:
         """After the command that started it was killed: it runs, or it starts now. Without its
         monitor the process that waits for its command lives for another moment."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.engine.containers.start(container.id)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.root
 Outcome = tuple[int, str]
 
 
-def all_at_once(victim: Victim, commands: list[list[str]], timeout_s: float = 120) -> list[Outcome]:
+def all_at_once(victim: Victim, commands: list[list[str]], timeout_s: float = 300) -> list[Outcome]:
     processes = [victim.start(*command) for command in commands]
     try:
         outcomes = []
@@ -141,7 +141,7 @@ def test_two_engines_beside_each_other(
         victim.until_gone()
         route = other.out("exec", "stays", "ip", "route")
         gateway = route.split("default via ")[1].split()[0]
-        other("exec", "stays", "ping", "-c", "1", "-W", "2", gateway)
+        other("exec", "stays", "ping", "-c", "1", "-W", "20", gateway)
     finally:
         other.remove_containers()
         other.until_gone()

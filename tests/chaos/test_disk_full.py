@@ -123,11 +123,11 @@ def test_what_deletes_works_at_zero_bytes(small: Victim, base_image: Callable[[s
         ("rm", "-f", "runs"),
         ("rmi", "spare"),
     ):
-        small(*command, timeout_s=30)
+        small(*command, timeout_s=120)
     fill(small)
-    small("system", "prune", "-f", timeout_s=30)
+    small("system", "prune", "-f", timeout_s=120)
     assert small.out("ps", "-aq") == ""
-    small("rmi", "busybox", timeout_s=30)
+    small("rmi", "busybox", timeout_s=120)
     assert small.out("images", "-q") == ""
     filler.unlink()
     small.works()

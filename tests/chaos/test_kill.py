@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def test_pull(victim: Victim, busybox: str, proxy: StallingProxy, tmp_path: Path
     for size in (0, 1, 1000, 5000, 1 << 20, BIG_BYTES, 2 * BIG_BYTES - (1 << 20)):
         proxy.stall_after(size)
         process = victim.start("pull", name)
-        assert proxy.stalled.wait(30), kill(process)
+        assert proxy.stalled.wait(60), kill(process)
         assert kill(process), size
         victim.works()
         assert name.rpartition(":")[0] not in victim.out("images")
@@ -168,12 +169,15 @@ def test_build_while_it_stores(victim: Victim, busybox: str, context: Path, step
     victim(*arguments)
     whole_s = time.monotonic() - began
     victim("rmi", "app")
-    struck = 0
-    for _ in range(10):
-        struck += victim.strike(chance.uniform(0.05, whole_s), *arguments)
+    tried = struck = 0
+    while tried < 10 or struck < 5:
+        tried += 1
+        if victim.strike(chance.uniform(0.05, whole_s), *arguments):
+            struck += 1
+        else:
+            whole_s = max(0.1, whole_s * 0.8)  # the machine is less busy than it was
         victim.works()
         assert victim.out("ps", "-aq") == ""
-    assert struck >= 5
     victim("build", "-q", "-t", "app", str(context))
     assert victim.out("run", "--rm", "app", "stat", "-c", "%s", "/big") == str(BIG_BYTES)
     assert victim.rows("SELECT name FROM container WHERE purpose <> ''") == []
@@ -196,7 +200,7 @@ def test_run(victim: Victim, busybox: str, flags: tuple[str, ...]) -> None:
             assert line in ("created", "running")
         victim.remove_containers()
         command = ("true",) if foreground else ("sleep", "300")
-        victim("run", *flags, "--name", "again", busybox, *command, timeout_s=20)
+        victim("run", *flags, "--name", "again", busybox, *command, timeout_s=120)
         victim("rm", "-f", "again", code=None)
         assert victim.out("ps", "-aq") == ""
     victim.settled()
@@ -211,14 +215,14 @@ def test_the_same_port_after_a_killed_start(victim: Victim, busybox: str) -> Non
             process.wait(delay_s)
         except subprocess.TimeoutExpired:
             pass
-        monitors = children(process.pid)
-        for pid in monitors:
+        process.send_signal(signal.SIGSTOP)  # it forks no other monitor while we look
+        for pid in children(process.pid):
             kill_pid(pid)
         kill(process)
         running = victim.out("ps", "-q")
         if running:
             victim("rm", "-f", running)
-        victim(*arguments, timeout_s=20)
+        victim(*arguments, timeout_s=120)
         victim("rm", "-f", *victim.out("ps", "-q").split())
     victim.remove_containers()
 
@@ -257,24 +261,24 @@ def test_a_monitor_is_killed(victim: Victim, busybox: str, how: str) -> None:
     pid = int(victim.out("inspect", "-f", "{{.State.Pid}}", "orphan"))
     kill_pid(victim.monitor("orphan"))
     shown = victim.out("ps", "-a", "--format", "{{.Status}}")
-    assert shown.startswith("Up") if is_alive(pid) else shown.startswith("Exited (255)"), shown
+    assert shown.startswith("Up") or (not is_alive(pid) and shown.startswith("Exited (255)")), shown
     if how == "rm":
-        victim("rm", "-f", "orphan", timeout_s=20)
+        victim("rm", "-f", "orphan", timeout_s=120)
         assert victim.out("ps", "-aq") == ""
         assert not is_alive(pid)
         return
     if how == "wait":
         waiting = victim.popen("wait", "orphan")
         victim("kill", "orphan")
-        assert waiting.communicate(timeout=20)[0] == "255\n"
+        assert waiting.communicate(timeout=60)[0] == "255\n"
     elif how == "stop":
-        victim("stop", "-t", "1", "orphan", timeout_s=20)
+        victim("stop", "-t", "1", "orphan", timeout_s=120)
     else:
         victim("kill", "orphan")
     victim.until("exited", "ps", "-a", "--format", "{{.State}}")
     assert not is_alive(pid)
     assert victim.out("inspect", "-f", "{{.State.ExitCode}}", "orphan") == "255"
-    victim("start", "orphan", timeout_s=20)
+    victim("start", "orphan", timeout_s=120)
     assert victim.out("exec", "orphan", "echo", "anew") == "anew"
 
 
@@ -286,8 +290,8 @@ def test_a_monitor_is_killed_under_its_client(victim: Victim, busybox: str) -> N
     try:
         assert process.stdout.readline() == b"up\n"  # the row says running a moment earlier
         kill_pid(victim.monitor("it"))
-        victim("stop", "-t", "0", "it", timeout_s=20)
-        output, _ = process.communicate(timeout=20)
+        victim("stop", "-t", "0", "it", timeout_s=120)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 255, output
     finally:
         kill(process)
@@ -300,12 +304,9 @@ def test_monitors_of_starts(victim: Victim, busybox: str, flags: tuple[str, ...]
         process = victim.start("run", *flags, busybox, "sleep", "300")
         time.sleep(delay_s)
         for pid in children(process.pid):
-            try:
-                kill_pid(pid)
-            except ProcessLookupError:
-                pass
+            kill_pid(pid)
         if "-d" in flags:
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         else:
             kill(process)
         victim.works()
@@ -325,10 +326,7 @@ def test_everything_at_once_is_killed(victim: Victim, busybox: str, context: Pat
         ]
         time.sleep(chance.uniform(0.05, 0.6))
         for pid in victim.processes():
-            try:
-                kill_pid(pid)
-            except ProcessLookupError:
-                pass
+            kill_pid(pid)
         for command in commands:
             kill(command)
         victim.works()

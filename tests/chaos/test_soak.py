@@ -25,7 +25,7 @@ WORKERS = 4
 LIFECYCLES = int(os.environ.get("ONGGI_SOAK", "150"))
 PROGRAM = Path(__file__).with_name("soak.py")
 TICKS = ["ping", "127.0.0.1"]  # one process that writes
-SETTLE_S = 30
+SETTLE_S = 60
 
 
 class Host(NamedTuple):
@@ -205,7 +205,7 @@ def work(victim: Victim, image: str, first: int, end: int, workers: int) -> list
         for number in range(workers)
     ]
     try:
-        outputs = [process.communicate(timeout=60 + 3 * (end - first)) for process in processes]
+        outputs = [process.communicate(timeout=300 + 6 * (end - first)) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -237,9 +237,10 @@ def test_nothing_stays(victim: Victim, busybox: str) -> None:
     work(victim, busybox, 0, 4, 1)  # what is made once: networks, caches, the events' log
     victim.until_gone(but=1)
     victim.until("seq=", "logs", "--tail", "1", "anchor")
-    monitor = victim.monitor("anchor")
+    monitor, tries = victim.monitor("anchor"), 0
     victim("system", "prune", "-f")
-    prove_sight(victim, busybox)
+    while unseen := not_seen(victim, busybox):  # a key of an earlier one may go in between
+        assert (tries := tries + 1) < 10, unseen
     before = look(victim, [])
     memory, files = resident_kib(monitor), open_files(monitor)
 
@@ -250,6 +251,9 @@ def test_nothing_stays(victim: Victim, busybox: str) -> None:
     victim("system", "prune", "-f")  # an rmi beside other commands leaves bytes to the next one
     ids = [id_ for one in reports for id_ in one["ids"]]
     left = settle(victim, before, ids)
+    deadline = time.monotonic() + SETTLE_S
+    while open_files(monitor) != files and time.monotonic() < deadline:
+        time.sleep(0.1)  # it may not have noticed that the last client has left
     failed = {what for one in reports for what in one["failed"]}
     figures = {
         "lifecycles": LIFECYCLES,
@@ -280,17 +284,15 @@ def test_the_last_start_fails(victim: Victim, busybox: str) -> None:
     assert settle(victim, before, []) == []
 
 
-def prove_sight(victim: Victim, image: str) -> None:
-    """What a running container has of the host is seen, and seen to go."""
+def not_seen(victim: Victim, image: str) -> set[str]:
+    """What a running container has of the host and we do not see; what we see is seen to go."""
     before = look(victim, [])
     witness = victim.out("run", "-d", "-p", "80", image, "sleep", "60")
     found = differences(before, look(victim, [witness]))
     kinds = {line.partition(":")[0] for line in found}
-    assert kinds >= set(Host._fields) - {"loops"}, (
-        kinds
-    )  # loops: only where files cannot be mounted
     victim("rm", "-f", witness)
     assert settle(victim, before, [witness]) == []
+    return set(Host._fields) - kinds - {"loops"}  # those: only where files cannot be mounted
 
 
 def speed(reports: list[dict[str, Any]]) -> dict[str, list[int]]:

@@ -232,7 +232,7 @@ def test_a_terminal(runtime: Runtime, tmp_path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    listener.settimeout(20)
+    listener.settimeout(60)
     with listener:
         runtime.detached("create", "--console-socket", str(tmp_path / "s"), "c1")
         connection, _ = listener.accept()
@@ -287,7 +287,7 @@ def test_a_user_namespace(runtime: Runtime, busybox_rootfs: Path) -> None:
     subprocess.run(["cp", "-a", str(busybox_rootfs), str(own)], check=True)
     subprocess.run(["chown", "-hR", "100000:100000", str(own)], check=True)
     for directory in (runtime.bundle, *runtime.bundle.parents):  # others than us look it up
-        if directory.stat().st_uid == 0 and str(directory).startswith(("/tmp/pytest", "/tmp/ocip")):
+        if "/pytest-of-" in str(directory):
             directory.chmod(0o755)
     runtime.config["root"]["path"] = str(own)
     linux = runtime.config["linux"]

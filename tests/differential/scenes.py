@@ -328,6 +328,7 @@ SCENES = {
         run -d --name range -p 8096-8097:90-91 busybox sleep 100
         port range
         kill web
+        wait web
         port web
         ps -a --filter name=web --format '[{{.Ports}}]'
     """,
@@ -364,10 +365,11 @@ SCENES = {
         exec box true
         unpause box
         kill box
+        wait box
         exec box true
     """,
     "logs": """
-        run --name talk busybox sh -c 'echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three; printf four'
+        run --name talk busybox sh -c 'echo one; sleep 1; echo two >&2; sleep 1; echo three; printf four'
         logs talk
         logs -n 1 talk
         logs --tail 2 talk
@@ -399,7 +401,7 @@ SCENES = {
         run -d --name obeys busybox sh -c 'trap "exit 9" TERM; while :; do sleep 0.05; done'
         run -d --name usr busybox sh -c 'trap "exit 8" USR1; while :; do sleep 0.05; done'
         run -d --name deaf --stop-signal USR2 busybox sh -c 'trap "" USR2; while :; do sleep 0.05; done'
-        exec obeys sleep 0.3
+        exec obeys sleep 2
         stop obeys
         wait obeys
         stop obeys
@@ -727,7 +729,7 @@ SCENES = {
     """,
     "top": """
         run -d --name box busybox sh -c 'sleep 100; true'
-        exec box sleep 0.2
+        exec box sleep 2
         top box -o args
         top box -o pid,comm
         top box -o pid,nosuch

@@ -16,7 +16,7 @@ from .scenes import FILES, SCENES
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
 IMAGE = "busybox:latest"
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 class Outcome(NamedTuple):

@@ -19,7 +19,7 @@ from api_server import ApiServer, api_server
 from registry_server import PROGRAM, RegistryServer, registry_server
 
 COMMAND = Path(sys.executable).parent / "onggi"
-LEFTOVER_DEADLINE_S = 15
+DEADLINE_S = 60  # of what happens at once on a quiet machine
 _SHARED: "list[Onggi]" = []  # the one of the session, when there is one
 _LOADED: set[str] = set()  # names of base images in its store
 
@@ -43,7 +43,7 @@ class Onggi:
         *arguments: str,
         code: int | None = 0,
         stdin: str | None = None,
-        timeout_s: float = 120,
+        timeout_s: float = 300,
         cwd: Path | None = None,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
@@ -66,7 +66,7 @@ class Onggi:
 
     def out(self, *arguments: str, **environment: str) -> str:
         """Its standard output without the last line break."""
-        done = self(*arguments, code=0, stdin=None, timeout_s=120, cwd=None, **environment)
+        done = self(*arguments, code=0, stdin=None, timeout_s=300, cwd=None, **environment)
         return done.stdout.removesuffix("\n")
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
@@ -90,7 +90,7 @@ class Onggi:
 
     def until(self, wanted: str, *arguments: str) -> str:
         """Asks again and again until `wanted` is in the output."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE_S
         while wanted not in (text := self(*arguments, code=None).stdout):
             assert time.monotonic() < deadline, f"{arguments}: no {wanted!r} in {text!r}"
             time.sleep(0.05)
@@ -108,6 +108,7 @@ class Terminal:
     def __init__(self, argv: list[str], environment: dict[str, str], rows: int, columns: int):
         self.master, slave = os.openpty()
         self.resize(rows, columns)
+        self.initial = termios.tcgetattr(slave)
 
         def take_terminal() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -131,7 +132,7 @@ class Terminal:
     def send(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def expect(self, wanted: str, timeout_s: float = 20) -> str:
+    def expect(self, wanted: str, timeout_s: float = DEADLINE_S) -> str:
         """What came up to and with `wanted`, after what was expected before."""
         deadline = time.monotonic() + timeout_s
         while (at := self.text.find(wanted, self.read)) < 0:
@@ -140,7 +141,7 @@ class Terminal:
         self.read = at + len(wanted)
         return found
 
-    def wait(self, timeout_s: float = 20) -> int:
+    def wait(self, timeout_s: float = DEADLINE_S) -> int:
         """Its exit code, after everything it wrote."""
         deadline = time.monotonic() + timeout_s
         while self._more(deadline):
@@ -185,6 +186,14 @@ def command_line(pid: str) -> str:
         return ""
 
 
+def backing_files() -> Iterator[str]:
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            yield path.read_text().strip()
+        except OSError:
+            continue  # detached meanwhile
+
+
 def host_state() -> HostState:
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
     lines = {pid: command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()}
@@ -198,9 +207,7 @@ def host_state() -> HostState:
             if "onggi" in name
         ),
         tables=frozenset(line for line in tables.splitlines() if "onggi" in line),
-        loops=frozenset(
-            path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")
-        ),
+        loops=frozenset(backing_files()),
         processes=frozenset(
             f"{pid} {line}"
             for pid, line in lines.items()
@@ -224,7 +231,7 @@ def clean_host() -> Iterator[None]:
     """Compares the host before and after; what goes away by itself gets a moment to do so."""
     before = host_state()
     yield
-    deadline = time.monotonic() + LEFTOVER_DEADLINE_S
+    deadline = time.monotonic() + DEADLINE_S
     while (left := left_behind(before)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left, "left behind on the host:\n" + "\n".join(left)

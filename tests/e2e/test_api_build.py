@@ -250,7 +250,7 @@ def test_base_images_are_pulled_with_the_clients_credentials(
 
 @pytest.mark.sec("E5")
 def test_a_build_ends_with_its_client(build: Builder, api: ApiServer, onggi: Onggi) -> None:
-    body = context("FROM busybox\nRUN echo started && sleep 1000\n")
+    body = context("FROM busybox\nRUN echo started && sleep 7531\n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(60)
         client.connect(api.path)
@@ -260,7 +260,9 @@ def test_a_build_ends_with_its_client(build: Builder, api: ApiServer, onggi: Ong
         )
         said = b""
         while b"started" not in said:
-            said += client.recv(65536)
+            more = client.recv(65536)
+            assert more, said
+            said += more
     deadline = time.monotonic() + 60
     while sleeping():
         assert time.monotonic() < deadline, "the step goes on without its client"
@@ -271,7 +273,7 @@ def test_a_build_ends_with_its_client(build: Builder, api: ApiServer, onggi: Ong
 def sleeping() -> bool:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if b"sleep\x001000" in Path("/proc", pid, "cmdline").read_bytes():
+            if b"sleep\x007531" in Path("/proc", pid, "cmdline").read_bytes():
                 return True
         except OSError:
             continue

@@ -98,11 +98,12 @@ class Compose:
                 **self.api.environment,
                 "DB_PASSWORD": "secret",
                 "COMPOSE_INTERACTIVE_NO_CLI": "1",
+                "COMPOSE_HTTP_TIMEOUT": "600",
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         if code is not None:
             assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
@@ -115,9 +116,10 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("wheels")
     wanted = ["-r", str(GUESTBOOK / "requirements.txt"), "psycopg2-binary>=2.9"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "-d", str(target), *wanted,
+        [sys.executable, "-m", "pip", "download", "-q", "--retries", "10",
+         "-d", str(target), *wanted,
          "--python-version", "3.11", "--only-binary", ":all:"],
-        capture_output=True, text=True, timeout=600,
+        capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return target
@@ -158,7 +160,7 @@ def page(compose: Compose) -> str:
     deadline = time.monotonic() + 60
     while True:
         try:
-            with opener.open(f"http://{where}/", timeout=10) as answer:
+            with opener.open(f"http://{where}/", timeout=60) as answer:
                 return str(answer.read().decode())
         except OSError:
             assert time.monotonic() < deadline, compose("logs")

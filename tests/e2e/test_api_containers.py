@@ -342,7 +342,8 @@ def test_prune(served: ApiServer) -> None:
 
 
 def test_commit(served: ApiServer, onggi: Onggi) -> None:
-    container = started(served, "sh", "-c", "echo x > /made; sleep 100")
+    container = started(served, "sh", "-c", "echo x > /made; echo made; sleep 600")
+    onggi.until("made", "logs", container)
     target = f"/commit?container={container}&repo=apimade&tag=1&comment=c&author=a&changes=USER+5"
     body = {"Cmd": ["cat", "/made"], "Env": ["Q=a $b"], "Labels": {"l": 'v"w'}}
     reply = served.request("POST", target, body)

@@ -171,7 +171,7 @@ def test_attach_of_a_terminal_is_raw(streams: ApiServer) -> None:
 
 def test_logs_then_stream(streams: ApiServer) -> None:
     container = created(
-        streams, "sh", "-c", "echo first; trap 'echo last; exit' USR1; while :; do sleep 0.1; done"
+        streams, "sh", "-c", "trap 'echo last; exit' USR1; echo first; while :; do sleep 0.1; done"
     )
     post(streams, f"/containers/{container}/start")
     await_logs(streams, container, b"first")
@@ -288,9 +288,10 @@ def test_logs_options(streams: ApiServer) -> None:
 
 def test_two_hundred_followers(streams: ApiServer) -> None:
     """Each gets every line, and leaves nothing behind when it goes."""
-    script = "trap 'echo line; exit 0' USR1; while :; do sleep 0.1; done"
+    script = "trap 'echo line; exit 0' USR1; echo ready; while :; do sleep 0.1; done"
     container = created(streams, "sh", "-c", script)
     post(streams, f"/containers/{container}/start")
+    await_logs(streams, container, b"ready")
     before = descriptors(streams)
     wires = [Wire(streams) for _ in range(200)]
     try:
@@ -354,10 +355,15 @@ def test_memory_stays(streams: ApiServer) -> None:
 
     some(300)
     await_descriptors(streams, descriptors(streams))
-    memory, open_before = resident_kib(streams), descriptors(streams)
-    some(1500)
-    await_descriptors(streams, open_before + 2)
-    assert resident_kib(streams) - memory < 8 << 10
+    open_before = descriptors(streams)
+    for last in (False, False, True):  # an allocator's whim is not seen every time
+        memory = resident_kib(streams)
+        some(1500)
+        await_descriptors(streams, open_before + 2)
+        grown = resident_kib(streams) - memory
+        if grown < 8 << 10:
+            break
+        assert not last, grown
 
 
 # -- execs

@@ -112,6 +112,7 @@ def testcontainers(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     config = importlib.import_module("testcontainers.core.config").testcontainers_config
     config.ryuk_disabled = True
     config.sleep_time = 0.1
+    config.max_tries = 1200
     yield importlib.import_module("testcontainers.core.container")
 
 

@@ -14,7 +14,7 @@ from .conftest import Onggi
 from .test_build import build, context, fails, run
 
 pytestmark = pytest.mark.root
-DEADLINE_S = 60
+DEADLINE_S = 300
 
 
 @contextmanager

@@ -194,7 +194,7 @@ RUN --mount=type=cache,target=/c,id={name} touch /c/f; echo begun; \\
         ]
         assert len(notes) == 1
         notes[0].with_suffix("").joinpath("go").touch()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 0
 
 

@@ -79,7 +79,10 @@ COPY --from=bad / /
     assert time.monotonic() - began < 600
     assert "returned a non-zero code: 3" in done.stderr and "line 4 | RUN sleep" in done.stderr
     assert "last words" in done.stdout
-    assert not subprocess.run(["pgrep", "-f", "^sleep 4243"], capture_output=True).stdout
+    deadline = time.monotonic() + 60
+    while subprocess.run(["pgrep", "-f", "^sleep 4243"], capture_output=True).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert not list((onggi.root / "containers").iterdir())
 
 
@@ -98,8 +101,8 @@ def test_workers_die_with_the_builder(
             if begun == 2:
                 break
         process.send_signal(how)
-        process.wait(timeout=20)
-    deadline = time.monotonic() + 15
+        process.wait(timeout=60)
+    deadline = time.monotonic() + 60
     while subprocess.run(["pgrep", "-f", "^sleep 424[45]"], capture_output=True).stdout:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -110,7 +113,7 @@ def test_workers_die_with_the_builder(
 
 
 def test_an_error_before_any_work(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
-    text = f"FROM {busybox} AS a\nRUN sleep 60\nFROM {busybox}\nCOPY nope /\nCOPY --from=a / /\n"
+    text = f"FROM {busybox} AS a\nRUN sleep 600\nFROM {busybox}\nCOPY nope /\nCOPY --from=a / /\n"
     began = time.monotonic()
     assert '"/nope": not found' in fails(onggi, context(tmp_path / "c", text))
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 300

@@ -69,18 +69,18 @@ def test_in(onggi: Onggi, box: str, tmp_path: Path) -> None:
 def test_through_pipes(onggi: Onggi, box: str) -> None:
     raw = subprocess.run(
         [onggi.command, "cp", f"{box}:/d/sub", "-"],
-        env=onggi.environment, capture_output=True, check=True, timeout=30,
+        env=onggi.environment, capture_output=True, check=True, timeout=300,
     ).stdout  # fmt: skip
     with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
         assert tar.getnames() == ["sub", "sub/two"]
         assert (tar.getmember("sub/two").uid, tar.getmember("sub/two").gid) == (33, 10)
     subprocess.run(
         [onggi.command, "cp", "-", f"{box}:/tmp"],
-        env=onggi.environment, input=raw, capture_output=True, check=True, timeout=30,
+        env=onggi.environment, input=raw, capture_output=True, check=True, timeout=300,
     )  # fmt: skip
     again = subprocess.run(
         [onggi.command, "cp", f"{box}:/tmp/sub/two", "-"],
-        env=onggi.environment, capture_output=True, check=True, timeout=30,
+        env=onggi.environment, capture_output=True, check=True, timeout=300,
     ).stdout  # fmt: skip
     with tarfile.open(fileobj=io.BytesIO(again)) as tar:
         content = tar.extractfile("two")
@@ -92,7 +92,7 @@ def test_a_reader_that_leaves_is_no_missing_file(onggi: Onggi, box: str) -> None
     with onggi.popen("cp", f"{box}:/bin", "-") as command:
         assert command.stdout is not None and command.stderr is not None
         command.stdout.close()
-        assert (command.wait(20), command.stderr.read()) == (141, "")
+        assert (command.wait(60), command.stderr.read()) == (141, "")
 
 
 def test_volumes_are_seen(onggi: Onggi, box: str, tmp_path: Path) -> None:

@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
+
 from .conftest import Onggi
 
 CHECKOUT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def demo(onggi: Onggi, port: int) -> subprocess.CompletedProcess[str]:
@@ -34,7 +30,7 @@ def demo(onggi: Onggi, port: int) -> subprocess.CompletedProcess[str]:
 
 def page(url: str) -> str:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-        url, timeout=10
+        url, timeout=60
     ) as answer:
         return str(answer.read().decode())
 

@@ -421,8 +421,8 @@ def test_a_killed_build_leaves_nothing_running(onggi: Onggi, busybox: str, conte
     folder = context({"Dockerfile": f"FROM {busybox}\nRUN echo going; sleep 600\n"})
     process = onggi.popen("build", str(folder))
     assert process.stdout is not None
-    while process.stdout.readline() != "going\n":
-        pass
+    while (line := process.stdout.readline()) != "going\n":
+        assert line, "the build has ended"
     process.kill()
     process.communicate()
     (folder / "Dockerfile").write_text(f"FROM {busybox}\nRUN echo fine\n")

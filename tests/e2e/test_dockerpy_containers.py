@@ -96,8 +96,9 @@ def test_life(client: Any, looping: Any) -> None:
     assert client.containers.get("renamed").id == looping.id
     assert looping.update(mem_limit="32m", memswap_limit="64m")["Warnings"] in ([], None)
     assert any("sleep" in row[-1] for row in looping.top()["Processes"])
-    looping.restart(timeout=5)
-    looping.stop(timeout=5)
+    looping.restart(timeout=60)
+    until(lambda: looping.logs().count(b"begun") == 2)
+    looping.stop(timeout=60)
     assert looping.wait() == {"StatusCode": 0}
     assert b"told" in looping.logs()
     looping.start()

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from .conftest import Onggi
+from .conftest import DEADLINE_S, Onggi
 
 pytestmark = pytest.mark.root
 
@@ -67,8 +67,8 @@ def test_a_terminal(onggi: Onggi, box: str) -> None:
         terminal.expect("/dev/pts/")
         terminal.expect("xterm")
         terminal.resize(30, 100)
-        terminal.send("sleep 1; stty size\n")
-        terminal.expect("30 100")
+        terminal.send("until stty size | grep '30 100'; do sleep 0.05; done\n")
+        terminal.expect("\n30 100")
         terminal.send("\x10\x11")  # docker: the process goes on without us
         terminal.wait()
     assert onggi.out("exec", "box", "sh", "-c", "ps | grep -c '[ ]sh$'") == "1"
@@ -116,7 +116,7 @@ def test_it_ends_with_its_container(onggi: Onggi, box: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     onggi("kill", box)
-    process.communicate(timeout=20)
+    process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 128 + signal.SIGKILL
 
 

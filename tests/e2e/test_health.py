@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Onggi
+from .conftest import DEADLINE_S, Onggi
 
 pytestmark = pytest.mark.root
 QUICK = ("--health-interval", "100ms")
@@ -45,7 +45,10 @@ def test_starting_then_healthy(onggi: Onggi, busybox: str) -> None:
     assert set(last) == {"Start", "End", "ExitCode", "Output"} and last["ExitCode"] == 0
     assert sorted(last["Output"].split()) == ["err", "good"]
     onggi("exec", "box", "rm", "/ok")
-    time.sleep(1)
+    deadline = time.monotonic() + DEADLINE_S
+    while len(health(onggi)["Log"]) < 5:
+        assert time.monotonic() < deadline
+    time.sleep(0.3)
     assert len(health(onggi)["Log"]) == 5
     config = json.loads(onggi.out("inspect", "box"))[0]["Config"]["Healthcheck"]
     test = ["CMD-SHELL", "echo good; echo err >&2; test -e /ok"]
@@ -78,12 +81,19 @@ def test_a_check_that_hangs_is_killed_with_all_its_group(onggi: Onggi, busybox: 
     command = "echo begun; sleep 61 & sleep 62"
     onggi("run", "-d", "--name", "box", "--health-cmd", command, *QUICK, "--health-timeout",
           "150ms", "--health-retries", "3", busybox, "sleep", "600")  # fmt: skip
-    state = settled(onggi, "unhealthy")
-    last = state["Log"][-1]
-    assert last["ExitCode"] == -1
-    assert last["Output"] == "Health check exceeded timeout (150ms): begun\n"
-    hanging = [line for line in processes(onggi) if "sleep 6" in line and "600" not in line]
-    assert len(hanging) <= 3  # those of one check
+    settled(onggi, "unhealthy")
+    deadline = time.monotonic() + DEADLINE_S
+    while True:  # a busy machine may not come to the echo in time
+        last = health(onggi)["Log"][-1]
+        assert last["ExitCode"] == -1
+        if last["Output"] == "Health check exceeded timeout (150ms): begun\n":
+            break
+        assert time.monotonic() < deadline, last
+    hanging = [
+        [line for line in processes(onggi) if "sleep 6" in line and "600" not in line]
+        for _ in range(3)
+    ]
+    assert min(map(len, hanging)) <= 3, hanging  # those of one check; others may just be dying
     assert not zombies(onggi)
     shown = [line for line in processes(onggi) if "python" in line or "onggi " in line]
     assert shown == []  # the command line of the host is not the container's business
@@ -113,20 +123,20 @@ def test_what_cannot_be_executed(onggi: Onggi, busybox: str) -> None:
 
 def test_the_start_period_forgives(onggi: Onggi, busybox: str) -> None:
     onggi("run", "-d", "--name", "box", "--health-cmd", "false", "--health-interval", "1h",
-          "--health-retries", "1", "--health-start-period", "30s", "--health-start-interval",
+          "--health-retries", "1", "--health-start-period", "10m", "--health-start-interval",
           "50ms", busybox, "sleep", "600")  # fmt: skip
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while len((state := health(onggi))["Log"]) < 5:
         assert time.monotonic() < deadline
     assert (state["Status"], state["FailingStreak"]) == ("starting", 0)
 
 
 def test_a_paused_container_does_not_fail(onggi: Onggi, busybox: str) -> None:
-    onggi("run", "-d", "--name", "box", "--health-cmd", "true", *QUICK, "--health-timeout", "50ms",
+    onggi("run", "-d", "--name", "box", "--health-cmd", "true", *QUICK, "--health-timeout", "3s",
           "--health-retries", "1", busybox, "sleep", "600")  # fmt: skip
     settled(onggi, "healthy")
     onggi("pause", "box")
-    time.sleep(0.6)
+    time.sleep(3.5)
     onggi("unpause", "box")
     time.sleep(0.3)
     assert health(onggi)["Status"] == "healthy"
@@ -156,8 +166,10 @@ def test_the_image_says_it_and_the_user_may_not_want_it(
 
 def test_checks_go_on_after_a_restart(onggi: Onggi, busybox: str) -> None:
     onggi("run", "-d", "--name", "box", "--restart", "always", "--health-cmd", "true", *QUICK,
-          busybox, "sh", "-c", "sleep 1; exit 1")  # fmt: skip
+          busybox, "sh", "-c", "[ -e /again ] && exec sleep 600;"
+          "while [ ! -e /again ]; do sleep 0.05; done; exit 1")  # fmt: skip
     settled(onggi, "healthy")
+    onggi("exec", "box", "touch", "/again")
     onggi.until("1", "inspect", "-f", "{{.RestartCount}}", "box")
     settled(onggi, "healthy")
     onggi("rm", "-f", "box")
@@ -175,7 +187,7 @@ def test_the_process_is_small_and_goes_with_the_container(onggi: Onggi, busybox:
     own_kib = {pid: private_kib(pid) for pid in mine}
     assert max(own_kib.values()) < 16 << 10, own_kib
     onggi("rm", "-f", "box")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while any(Path("/proc", pid).exists() for pid in mine):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -23,8 +23,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--disable-pip-version-check",
         "install",
         "--quiet",
+        "--retries=10",
     ]
-    done = subprocess.run([*pip, str(CHECKOUT)], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*pip, str(CHECKOUT)], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return home / "bin"
 

@@ -428,5 +428,5 @@ def put_manifest(
         method="PUT",
         headers={"Content-Type": kind},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 201

@@ -50,8 +50,11 @@ def test_input_and_output_at_once(client: Client, busybox: str) -> None:
 
 
 def test_run_for_so_long(client: Client, onggi: Onggi, busybox: str) -> None:
-    with pytest.raises(TimedOut, match=r"not done after 0\.5 s") as late:
-        client.run(busybox, ["sh", "-c", "echo began; sleep 600"], timeout_s=0.5)
+    for limit_s in (0.5, 5, 50):  # a busy machine may not come to the echo in the first
+        with pytest.raises(TimedOut, match=f"not done after {limit_s} s") as late:
+            client.run(busybox, ["sh", "-c", "echo began; sleep 600"], timeout_s=limit_s)
+        if late.value.result is not None and late.value.result.stdout:
+            break
     assert late.value.result is not None
     assert late.value.result.stdout == b"began\n"
     assert onggi.out("ps", "-aq") == ""
@@ -66,7 +69,9 @@ def test_exec(client: Client, busybox: str) -> None:
             box.exec("false", check=True)
         with pytest.raises(TimedOut):
             box.exec(["sh", "-c", "sleep 600 & sleep 700"], timeout_s=0.5)
-        assert len(box.exec("pidof sleep").text.split()) == 1  # neither of the two is left
+        deadline = time.monotonic() + 60
+        while len(box.exec("pidof sleep").text.split()) != 1:  # neither of the two is left
+            assert time.monotonic() < deadline
         with pytest.raises(CommandNotFound):
             box.exec("nope")
 

@@ -47,12 +47,19 @@ def test_limits_are_in_the_control_group(onggi: Onggi, busybox: str) -> None:
 
 def test_an_exec_is_under_the_same_limits(onggi: Onggi, busybox: str) -> None:
     full = onggi.out("run", "-d", "--pids-limit", "20", busybox, "sleep", "600")
-    done = onggi("exec", full, "sh", "-c", "for i in $(seq 40); do sleep 5 & done", code=None)
+    done = onggi(
+        "exec",
+        full,
+        "sh",
+        "-c",
+        "for i in $(seq 40); do sleep 600 >/dev/null 2>&1 & done",
+        code=None,
+    )
     assert "can't fork" in done.stderr
 
 
 def test_processes(onggi: Onggi, busybox: str) -> None:
-    script = "for i in $(seq 40); do sleep 5 & done"
+    script = "for i in $(seq 40); do sleep 600 >/dev/null 2>&1 & done"
     done = onggi("run", "--rm", "--pids-limit", "20", busybox, "sh", "-c", script, code=None)
     assert "can't fork" in done.stderr
 
@@ -109,7 +116,7 @@ def test_a_kill_is_told_apart(onggi: Onggi, busybox: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     onggi("kill", "box")
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 137
     assert told == "exit code 137: killed by SIGKILL\n"
     assert onggi.out("inspect", "-f", "{{.State.OOMKilled}}", "box") == "false"

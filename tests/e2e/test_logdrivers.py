@@ -73,7 +73,7 @@ def receiver(path: Path, kind: int = socket.SOCK_DGRAM) -> Iterator[socket.socke
             made.append(parent)
     with socket.socket(socket.AF_UNIX, kind) as server:
         server.bind(str(path))
-        server.settimeout(10)
+        server.settimeout(60)
         try:
             yield server
         finally:
@@ -107,7 +107,7 @@ def test_syslog(onggi: Onggi, busybox: str, tmp_path: Path, scheme: str) -> None
     family = socket.AF_UNIX if scheme.startswith("unix") else socket.AF_INET
     with socket.socket(family, kind) as server:
         server.bind(str(tmp_path / "s") if family == socket.AF_UNIX else ("127.0.0.1", 0))
-        server.settimeout(10)
+        server.settimeout(60)
         if stream:
             server.listen()
         place = (
@@ -135,7 +135,7 @@ def test_a_receiver_that_reads_nothing_does_not_stop_the_container(
         script = "yes 0123456789012345678901234567890123456789 | head -n 100000; echo end >&2"
         done = onggi(
             "run", "--name", "flood", "--log-driver", "syslog", "--log-opt",
-            f"syslog-address=unix://{tmp_path}/s", busybox, "sh", "-c", script, timeout_s=30,
+            f"syslog-address=unix://{tmp_path}/s", busybox, "sh", "-c", script, timeout_s=300,
         )  # fmt: skip
         assert done.stderr == "end\n"
     (found,) = json.loads(onggi.out("inspect", "flood"))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Onggi
+from ports import free_port
+
+from .conftest import DEADLINE_S, Onggi
 
 pytestmark = pytest.mark.root
 
@@ -24,7 +26,7 @@ while True:
 """
 ASK_UDP = """
 import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(60)
 s.sendto(b"hello", (sys.argv[1], int(sys.argv[2]))); print(s.recv(100).decode())
 """
 
@@ -42,10 +44,10 @@ def host_address() -> str:
 def fetch(address: str, port: str | int) -> str:
     """The page, once the server answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
-            with opener.open(f"http://{address}:{port}/", timeout=5) as answer:
+            with opener.open(f"http://{address}:{port}/", timeout=DEADLINE_S) as answer:
                 return str(answer.read().decode())
         except OSError:
             if time.monotonic() > deadline:
@@ -55,7 +57,7 @@ def fetch(address: str, port: str | int) -> str:
 
 def ask_udp(address: str, port: int) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(5)
+        client.settimeout(DEADLINE_S)
         client.connect((address, port))
         client.send(b"hello")
         return client.recv(100).decode()
@@ -78,7 +80,7 @@ def test_published_and_reachable_from_everywhere(onggi: Onggi, busybox: str) -> 
     assert fetch(outside, port) == "page\n"
     inside = address_of(onggi, "web")
     assert fetch(inside, 80) == "page\n"
-    wget = ["timeout", "10", "wget", "-q", "-O", "-"]
+    wget = ["timeout", "60", "wget", "-q", "-O", "-"]
     other = ["run", "--rm", busybox, *wget]
     assert onggi.out(*other, f"http://{inside}/") == "page"
     assert onggi.out(*other, f"http://{outside}:{port}/") == "page"
@@ -103,12 +105,6 @@ def test_udp(onggi: Onggi, python: str) -> None:
         assert onggi.out("exec", "echo", *asked) == "HELLO"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_forms_of_publish(onggi: Onggi, busybox: str) -> None:
     first, second = free_port(), free_port()
     onggi(
@@ -128,7 +124,7 @@ def test_forms_of_publish(onggi: Onggi, busybox: str) -> None:
 
 def test_ranges_and_publish_all(onggi: Onggi, busybox: str, tmp_path: Path) -> None:
     onggi("create", "--name", "r1", "-p", "127.0.0.1:18080-18082:80-82",
-          "-p", "127.0.0.1:18090-18092:18090-18092", busybox, "sleep", "9")  # fmt: skip
+          "-p", "127.0.0.1:18090-18092:18090-18092", busybox, "sleep", "600")  # fmt: skip
     onggi("start", "r1")
     assert onggi.out("port", "r1").splitlines()[:3] == [
         "80/tcp -> 127.0.0.1:18080",
@@ -161,6 +157,7 @@ def test_a_taken_port(onggi: Onggi, busybox: str) -> None:
         assert "pytest" in done.stderr or "python" in done.stderr  # by which process
     assert onggi.out("ps", "-a", "--format", "{{.Names}} {{.State}}") == "late created"
     onggi("start", "late")
+    onggi("wait", "late")
     onggi("run", "-d", "--name", "first", "-p", f"{port}:80", busybox, "sleep", "600")
     done = onggi("run", "-d", "--name", "second", "-p", f"{port}:80", busybox, "true", code=125)
     assert done.stderr.splitlines()[-1] == f"port {port} is published by the container first"
@@ -191,6 +188,7 @@ def test_host(onggi: Onggi, busybox: str) -> None:
 
 def test_container(onggi: Onggi, busybox: str) -> None:
     full = onggi.out("run", "-d", "--name", "web", "-h", "webby", busybox, *SERVE)
+    onggi.until("page", "exec", "web", "wget", "-q", "-O", "-", "http://127.0.0.1/")
     for reference in ("web", full, full[:6]):
         script = "hostname; wget -q -O - http://127.0.0.1/; grep -c webby /etc/hosts"
         mode = f"container:{reference}"
@@ -217,7 +215,7 @@ def test_bridge_address_gateway_and_names(onggi: Onggi, busybox: str) -> None:
     assert f"default via {link['Gateway']} dev eth0" in found
     assert re.search(rf"^{link['IPAddress']}\s+[0-9a-f]{{12}}$", found, re.MULTILINE)
     assert link["MacAddress"] in onggi.out("exec", "box", "ip", "link", "show", "eth0")
-    onggi("exec", "box", "ping", "-c", "1", "-W", "5", link["Gateway"])
+    onggi("exec", "box", "ping", "-c", "1", "-W", "30", link["Gateway"])
 
 
 def test_the_way_out_is_masqueraded(onggi: Onggi, busybox: str) -> None:
@@ -226,13 +224,13 @@ def test_the_way_out_is_masqueraded(onggi: Onggi, busybox: str) -> None:
     with socket.socket() as server:
         server.bind((outside, 0))
         server.listen()
-        server.settimeout(10)
+        server.settimeout(DEADLINE_S)
         port = server.getsockname()[1]
         process = onggi.popen("run", "--rm", busybox, "sh", "-c", f"echo hi | nc {outside} {port}")
         connection, _ = server.accept()
         with connection:
             assert connection.recv(10) == b"hi\n"
-        process.communicate(timeout=20)
+        process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
 
 

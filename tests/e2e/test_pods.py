@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from ports import free_port
+
 from .conftest import Onggi
-from .test_network import free_port
 
 pytestmark = pytest.mark.root
 MOST_PRIVATE_KB = 1024

@@ -2,9 +2,12 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
+
+from onggi.linux.cgroup import remove_group
 
 from .conftest import Onggi
 
@@ -74,9 +77,8 @@ def test_cgroup_parent_is_the_users(onggi: Onggi, busybox: str) -> None:
         assert not group.exists() and group.parent.exists()
     finally:
         onggi("rm", "-f", "below")
-        for path in CGROUPS.glob("*/onggi-test/deep"):
-            path.rmdir()
-            path.parent.rmdir()
+        for path in CGROUPS.glob("*/onggi-test"):
+            remove_group(str(path), time.monotonic() + 60)
 
 
 def test_cgroup_namespace(onggi: Onggi, busybox: str) -> None:

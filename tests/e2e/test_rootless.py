@@ -100,6 +100,13 @@ def test_the_tutorial(user: User, registry: str) -> None:
     user("rmi", name, "test:mine")
 
 
+def it_goes(user: User, program: str) -> None:
+    deadline = time.monotonic() + 60
+    while left := [line for line in user.machine.processes(user.uid) if program in line]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
 def test_ports_are_published(user: User) -> None:
     serve = "while :; do echo hello | nc -l -p 80; done"
     user("run", "-d", "--name", "web", "-p", "127.0.0.1:18080:80", "busybox", "sh", "-c", serve)
@@ -111,7 +118,7 @@ def test_ports_are_published(user: User) -> None:
     user("restart", "-t", "0", "web")
     assert user.fetch(18080) == "hello\n"
     user("rm", "-f", "web")
-    assert not [line for line in user.machine.processes(user.uid) if "pasta" in line]
+    it_goes(user, "pasta")
 
 
 def test_installs_keep_owners(user: User) -> None:
@@ -258,7 +265,8 @@ def test_pods_and_volumes_in_memory(user: User) -> None:
     try:
         user("run", "-d", "--pod", "web", "--name", "server", "busybox", "httpd", "-f", "-p", "80",
              "-h", "/etc")  # fmt: skip
-        ask = "wget -qO- http://127.0.0.1/hostname"
+        get = "wget -qO- http://127.0.0.1/hostname"
+        ask = f"for i in $(seq 300); do {get} && exit; sleep 0.1; done; exit 1"
         assert user.out("run", "--rm", "--pod", "web", "busybox", "sh", "-c", ask) == "web"
         assert user.out("pod", "ps", "--format", "{{.Name}} {{.Status}}") == "web Running"
         get = r"printf 'GET /hostname HTTP/1.0\r\n\r\n'"
@@ -303,7 +311,7 @@ def test_a_host_without_a_way_out(user: User) -> None:
         user("restart", "-t", "0", "web")
         assert user.fetch(18081) == "hello\n"
         user("rm", "-f", "web")
-        assert not [line for line in user.machine.processes(user.uid) if "slirp" in line]
+        it_goes(user, "slirp")
     finally:
         user.machine.run("ip", "route", "add", "default", "via", "192.0.2.1")
 
@@ -315,7 +323,7 @@ def delegated(user: User, tmp_path: Path) -> Iterator[Path]:
     points = [line.split()[4] for line in lines if " - cgroup2 " in line]
     if not points:
         pytest.skip("no cgroup2")
-    group = Path(points[0], f"delegated-{user.name}-{os.getpid()}")
+    group = Path(points[0], f"delegated-{user.name}-{os.urandom(4).hex()}")
     group.mkdir()
     script, before = tmp_path / "within", user.command
     script.write_text(f'#!/bin/sh\necho $$ > {group}/cgroup.procs && exec {before} "$@"\n')

@@ -6,12 +6,11 @@ import re
 import signal
 import subprocess
 import termios
-import time
 from pathlib import Path
 
 import pytest
 
-from .conftest import Onggi
+from .conftest import DEADLINE_S, Onggi
 
 pytestmark = pytest.mark.root
 
@@ -125,7 +124,7 @@ def test_nothing_of_a_large_output_is_lost(onggi: Onggi, busybox: str) -> None:
 def test_a_reader_that_goes_away_ends_the_run(onggi: Onggi, busybox: str) -> None:
     line = f"{onggi.command} run --rm {busybox} yes | head -n 2"
     done = subprocess.run(
-        ["sh", "-c", line], env=onggi.environment, capture_output=True, text=True, timeout=30
+        ["sh", "-c", line], env=onggi.environment, capture_output=True, text=True, timeout=300
     )
     assert done.stdout == "y\ny\n"
     onggi.until("", "ps", "-q")
@@ -140,10 +139,10 @@ def test_a_real_terminal(onggi: Onggi, busybox: str) -> None:
         terminal.expect("xterm")
         terminal.resize(50, 120)
         terminal.expect("/ # ")
-        terminal.send("sleep 1; stty size\n")
-        terminal.expect("50 120")
-        terminal.send("sleep 600\n")
-        time.sleep(0.2)  # the shell has to start it before the key means anything
+        terminal.send("until stty size | grep '50 120'; do sleep 0.05; done\n")
+        terminal.expect("\n50 120")
+        terminal.send("sh -c \"echo be''gun; exec sleep 600\"\n")
+        terminal.expect("begun")  # it has to run before the key means anything
         terminal.send("\x03")
         terminal.expect("/ # ")
         terminal.send("exit 7\n")
@@ -153,7 +152,7 @@ def test_a_real_terminal(onggi: Onggi, busybox: str) -> None:
 
 def test_the_callers_terminal_is_given_back_as_it_was(onggi: Onggi, busybox: str) -> None:
     with onggi.terminal("run", "-it", "--rm", busybox, "true") as terminal:
-        before = termios.tcgetattr(terminal.master)
+        before = terminal.initial
         assert terminal.wait() == 0
         assert termios.tcgetattr(terminal.master) == before
     with onggi.terminal("run", "-it", "--rm", busybox, "sh", "-c", "stty -a; read x") as terminal:
@@ -171,7 +170,7 @@ def test_t_without_a_terminal(onggi: Onggi, busybox: str) -> None:
         [onggi.command, "run", "--rm", "-t", busybox, "sh", "-c", "tty; echo line"],
         env=onggi.environment,
         capture_output=True,
-        timeout=30,
+        timeout=300,
     )
     assert done.stdout == b"/dev/pts/0\r\nline\r\n"
 
@@ -215,7 +214,7 @@ def test_signals_are_proxied(onggi: Onggi, busybox: str, sent: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(getattr(signal, sent))
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=DEADLINE_S)
     assert out == f"caught {sent}\n"
     assert process.returncode == 9
 
@@ -226,7 +225,7 @@ def test_sig_proxy_off(onggi: Onggi, busybox: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=DEADLINE_S)
     assert onggi.out("ps", "--format", "{{.Names}}") == "on"
 
 

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
+from ports import free_port
+
 
 class Answer(NamedTuple):
     body: bytes = b""
@@ -89,14 +91,12 @@ class Repositories:
 @contextmanager
 def repositories(top: Path) -> Iterator[Repositories]:
     top.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={top}",
                "--listen=127.0.0.1", f"--port={port}", str(top)]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port)).close()

@@ -363,13 +363,13 @@ def test_a_pull_that_is_ended_in_the_middle(here: Machine, sent: signal.Signals)
         half = Answer(200, APP[: 1 << 20], {"Content-Length": str(len(APP))})
         registry.on("GET", path, half, lambda seen: None)
         with pulling(here, name) as process:
-            deadline_s = time.monotonic() + 20
+            deadline_s = time.monotonic() + 60
             while path not in registry.paths() or not here.store.layers.has(Digest.of(BASE)):
                 assert process.poll() is None
                 assert time.monotonic() < deadline_s
                 time.sleep(0.01)  # another process's work has no other sign
             process.send_signal(sent)
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=60)
         assert process.returncode == -sent
         assert (b"KeyboardInterrupt" in said) == (sent == signal.SIGINT)
         assert here.images.list() == []
@@ -385,7 +385,7 @@ def test_several_pulls_of_one_image_at_once(here: Machine, registry: RegistrySer
     here.images.push(name)
     here.images.remove(name)
     processes = [pulling(here, name) for _ in range(4)]
-    said = [process.communicate(timeout=30)[1] for process in processes]
+    said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     assert [image.id for image in here.images.list()] == [image_id]
     assert here.export(name) == BASE + APP

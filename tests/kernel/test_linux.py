@@ -284,7 +284,7 @@ def test_processes_by_identity() -> None:
     pidfd = process.open_process(child.pid, start)
     assert pidfd is not None and process.pidfd_alive(pidfd)
     process.pidfd_send_signal(pidfd, signal.SIGKILL)
-    assert process.pidfd_wait(pidfd, 10)
+    assert process.pidfd_wait(pidfd, 60)
     assert not process.pidfd_alive(pidfd)
     assert not process.same_process(child.pid, start)  # a zombie does not run
     child.wait()
@@ -302,7 +302,7 @@ def test_clone3_is_a_fork_into_namespaces() -> None:
     if pid == 0:
         namespace.sethostname("inside")
         os._exit(3 if os.getpid() == 1 and os.uname().nodename == "inside" else 4)
-    assert process.pidfd_wait(pidfd, 10)
+    assert process.pidfd_wait(pidfd, 60)
     os.close(pidfd)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
     assert os.uname().nodename != "inside"
@@ -342,7 +342,7 @@ def test_tools() -> None:
     before = time.monotonic()
     with pytest.raises(Unavailable, match=r"did not finish within 0\.2 s"):
         tools.run(["sleep", "60"], timeout_s=0.2)
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 50
 
 
 def test_tools_inherit_nothing() -> None:

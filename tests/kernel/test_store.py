@@ -235,7 +235,9 @@ def cut_power(disk: Path, image: Path, store: Store, number: int) -> bytes:
     os.close(write)
     told = b""
     while told.count(b"\n") < number % 7 + 1:
-        told += os.read(read, 4096)
+        piece = os.read(read, 4096)
+        assert piece, "the worker has ended"
+        told += piece
     fd = os.open(disk, os.O_RDONLY)
     fcntl.ioctl(fd, _GOING_DOWN, struct.pack("I", _NO_LOG_FLUSH))
     os.kill(pid, signal.SIGKILL)

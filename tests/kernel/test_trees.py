@@ -59,6 +59,9 @@ def outside(root: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
+LEAST, MOST = 100, 2000
+
+
 @pytest.mark.sec("A6")
 def test_swapping_names_lets_nothing_in_or_out(racing_root: Path) -> None:
     before = outside(racing_root)
@@ -71,7 +74,8 @@ def test_swapping_names_lets_nothing_in_or_out(racing_root: Path) -> None:
     done, swapped = 0, set()
     deadline = time.monotonic() + 60
     try:
-        while done < 2000 and time.monotonic() < deadline:
+        # A slow machine does fewer, and one that does them all before the racer ran goes on.
+        while done < LEAST or (time.monotonic() < deadline and (done < MOST or len(swapped) < 2)):
             swapped.add(stat.S_IFMT(os.lstat(racing_root / "d").st_mode))
             try:
                 extract_into(root_fd, "/", [tar])
@@ -87,7 +91,6 @@ def test_swapping_names_lets_nothing_in_or_out(racing_root: Path) -> None:
             done += 1
     finally:
         os.close(root_fd)
-    assert done == 2000
     assert len(swapped) == 2, "the racer never hit"
 
 

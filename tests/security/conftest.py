@@ -37,7 +37,7 @@ class Onggi:
         }
 
     def __call__(
-        self, *arguments: str, code: int | None = 0, stdin: str = "", timeout_s: float = 60
+        self, *arguments: str, code: int | None = 0, stdin: str = "", timeout_s: float = 300
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*self.prefix, *arguments], input=stdin, capture_output=True, text=True,
@@ -83,7 +83,7 @@ class Onggi:
         return found
 
     def until(self, wanted: str, *arguments: str) -> str:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while wanted not in (text := self(*arguments, code=None).stdout):
             assert time.monotonic() < deadline, f"{arguments}: no {wanted!r} in {text[-500:]!r}"
             time.sleep(0.05)

@@ -126,7 +126,7 @@ def test_nothing_of_the_container_runs_in_the_engine(
         + ("ADD a.tar.xz /\n" if archive.exists() else "")
         + 'USER root\nRUN ["/bin/busybox", "true"]\n'
     )
-    onggi("build", "-q", "-t", "trojans3", str(context), code=None, timeout_s=120)
+    onggi("build", "-q", "-t", "trojans3", str(context), code=None, timeout_s=300)
     onggi("rmi", "-f", "trojans3", code=None)
     assert [path.name for path in trap.iterdir()] == []
 

@@ -126,7 +126,7 @@ def test_control_without_the_springboard_the_swap_works(
     torn = onggi.weakened(
         "from onggi.runtime import become; become.open_springboard = lambda plan, end: -1"
     )
-    leak, _ = race_commands(torn, programs, image, tmp_path, seconds=30)
+    leak, _ = race_commands(torn, programs, image, tmp_path, seconds=300)
     assert "python" in leak
 
 
@@ -241,9 +241,12 @@ def racing_volume(onggi: Onggi, one: str, other: str, prepare: str) -> Iterator[
     onggi("volume", "rm", "-f", "raced", code=None)
 
 
-def until_time(seconds: float = RACE_SECONDS) -> Iterator[int]:
+def until_time(
+    seconds: float = RACE_SECONDS, enough: Callable[[], bool] = lambda: True
+) -> Iterator[int]:
+    """Longer, where it was not enough by then."""
     end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end or (not enough() and now < end + CONTROL_SECONDS):
         yield number
         number += 1
 
@@ -323,7 +326,7 @@ def cover(tree, path, mask):
         mount.move_mount(mount.open_tree('dev/null', directory_fd=tree.root_fd), target)
 rootfs._cover = cover
 """
-CONTROL_SECONDS = 60
+CONTROL_SECONDS = 300
 
 
 @pytest.mark.sec("A3")
@@ -393,12 +396,12 @@ def test_copies_from_and_to_a_raced_directory(
         "exec /p/swap /w/d /w/l",
     )  # fmt: skip
     (tmp_path / "new").write_text("x")
-    hits = 0
-    for number in until_time():
+    hits: list[int] = []
+    for number in until_time(enough=lambda: bool(hits)):
         out = tmp_path / f"out{number}"
         if onggi("cp", "racer:/w/d/secret", str(out), code=None).returncode == 0:
             assert "host" not in out.read_text()
-            hits += 1
+            hits.append(number)
         onggi("cp", str(tmp_path / "new"), "racer:/w/d/new", code=None)
         onggi("cp", "-", "racer:/w/d", stdin="", code=None)
     assert hits
@@ -519,7 +522,7 @@ def test_a_reused_number_is_nobody_we_may_kill(onggi: Onggi) -> None:
     monitor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     for victim in (monitor, pid):
         os.kill(victim, 9)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -558,5 +561,5 @@ def test_user_files_that_are_none(onggi: Onggi, image: Image, canary: Canary, wh
     name = image("users", *entries)
     begun = time.monotonic()
     done = onggi("run", "--rm", "-u", "nosuch", name, "true", code=125)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
     assert "host" not in done.stderr.split("daemon")[0]

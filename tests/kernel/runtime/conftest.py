@@ -17,7 +17,7 @@ from onggi.runtime.join import join
 from onggi.spec.container import Resources
 from onggi.spec.mount import LayerMount, RootFilesystem
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 UNLIMITED = Resources()
 PARENT = f"onggi-test-{os.getpid()}"
 

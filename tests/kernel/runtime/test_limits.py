@@ -23,9 +23,10 @@ def test_memory_limit_kills_and_is_seen(box: Box) -> None:
 
 
 def test_process_limit(box: Box) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait"
-    assert "can't fork" in box.sh(script, resources=Resources(pids_limit=5)).err
-    assert box.sh(script).err == ""
+    script = "for i in 1 2 3 4 5 6 7 8; do sleep {} >/dev/null 2>&1 & done"
+    limited = box.sh(script.format(600), resources=Resources(pids_limit=5))
+    assert "can't fork" in limited.err
+    assert box.sh(script.format(0.2) + "; wait").err == ""
 
 
 @needs_v1

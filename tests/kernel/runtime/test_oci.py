@@ -36,7 +36,7 @@ def test_standard_input(runtime: Runtime) -> None:
     runtime.args("cat")
     done = subprocess.run(
         [str(PROGRAM), "--root", str(runtime.root), "run", "c1"],
-        cwd=runtime.bundle, input="typed", capture_output=True, text=True, timeout=30,
+        cwd=runtime.bundle, input="typed", capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "typed")
 
@@ -74,7 +74,7 @@ def pidfd_wait(pid: int) -> None:
         pidfd = process.pidfd_open(pid)
     except ProcessLookupError:
         return
-    assert process.pidfd_wait(pidfd, 10)
+    assert process.pidfd_wait(pidfd, 60)
     os.close(pidfd)
 
 
@@ -102,7 +102,7 @@ def test_a_foreground_container_gets_our_signals(runtime: Runtime) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "up\n"
     child.terminate()
-    assert child.communicate(timeout=20)[0] == "got\n"
+    assert child.communicate(timeout=120)[0] == "got\n"
     assert child.returncode == 5
 
 
@@ -111,7 +111,7 @@ def test_a_console_socket(runtime: Runtime, tmp_path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    listener.settimeout(20)
+    listener.settimeout(60)
     with listener:
         runtime.detached("create", "--console-socket", str(tmp_path / "s"), "c1")
         connection, _ = listener.accept()
@@ -131,7 +131,7 @@ def test_a_console_socket_in_the_foreground(runtime: Runtime, tmp_path: Path) ->
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    listener.settimeout(20)
+    listener.settimeout(60)
     with listener:
         words = ("--root", str(runtime.root), "run", "--console-socket", str(tmp_path / "s"), "c1")
         with subprocess.Popen(
@@ -141,7 +141,7 @@ def test_a_console_socket_in_the_foreground(runtime: Runtime, tmp_path: Path) ->
             connection, _ = listener.accept()
             with connection:
                 _, fds, _, _ = socket.recv_fds(connection, 100, 1)
-            assert child.communicate(timeout=20)[1] == ""
+            assert child.communicate(timeout=120)[1] == ""
     assert os.read(fds[0], 100) == b"hi\r\n"
     os.close(fds[0])
     assert child.returncode == 4

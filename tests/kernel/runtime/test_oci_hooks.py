@@ -44,7 +44,7 @@ def hook(kind: str, directory: Path, then: str = "") -> dict[str, Any]:
         f"echo {kind} >> {place}/order; {then}"
     )
     env = ["PATH=/bin:/usr/bin"]
-    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": env, "timeout": 20}
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": env, "timeout": 120}
 
 
 def test_when_and_where(runtime: Runtime, notes: Path) -> None:
@@ -76,7 +76,8 @@ def test_when_and_where(runtime: Runtime, notes: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS[:5])
 def test_one_that_fails(runtime: Runtime, notes: Path, kind: str) -> None:
-    runtime.config["hooks"][kind] = [hook(kind, notes, "echo it broke >&2; exit 3")]
+    begun = f"until [ -e {notes}/ran ]; do sleep 0.05; done; " if kind == "poststart" else ""
+    runtime.config["hooks"][kind] = [hook(kind, notes, begun + "echo it broke >&2; exit 3")]
     runtime.config["hooks"][kind].append(hook(kind, notes))  # never runs
     runtime.args("sh", "-c", "touch /mnt/ran; sleep 60")
     done = runtime.raw("run", "c1")

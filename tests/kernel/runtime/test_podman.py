@@ -31,7 +31,7 @@ def podman(base_image: Callable[[str], Path]) -> Iterator[Podman]:
 
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [*top, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            [*top, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
         )
 
     before = set(Path("/sys/fs/cgroup").glob("*/libpod_parent"))
@@ -44,7 +44,7 @@ def podman(base_image: Callable[[str], Path]) -> Iterator[Podman]:
         run("rmi", "--all", "--force")
         shutil.rmtree(home)
         for path in set(Path("/sys/fs/cgroup").glob("*/libpod_parent")) - before:
-            remove_group(str(path), time.monotonic() + 10)
+            remove_group(str(path), time.monotonic() + 60)
 
 
 def test_run(podman: Podman) -> None:
