@@ -4,6 +4,7 @@ import os
 import time
 
 from ..engine import listing, pruning
+from ..engine.containers import Containers
 from ..engine.restart import Policy
 from ..errors import Conflict, InvalidInput, NotFound, NotModified
 from ..spec.network import Network
@@ -47,10 +48,18 @@ def list_containers(call: Call) -> Answer:
     networks = _networks(call)
     answer = []
     for container in found:
-        sizes = containers.size(container.id) if query.flag("size") else None
+        sizes = _sizes(containers, container.id) if query.flag("size") else None
         endpoints = containers.endpoints(container)
         answer.append(listing.summary(container, endpoints, networks, sizes))
     return json_answer(answer)
+
+
+def _sizes(containers: Containers, container_id: str) -> tuple[int, int]:
+    """Nothing for one that has been removed since it was listed."""
+    try:
+        return containers.size(container_id)
+    except (NotFound, FileNotFoundError):
+        return 0, 0
 
 
 def _networks(call: Call) -> dict[str, Network]:
@@ -193,7 +202,8 @@ def _policy(fields: Fields) -> Policy | None:
 def prune(call: Call) -> Answer:
     chosen = pruning.parse(call.query.filters(), time.time_ns())
     containers = call.engine.containers
-    before = {c.id: containers.size(c.id)[0] for c in containers.list(all=True) if not c.state.pid}
+    listed = containers.list(all=True)
+    before = {c.id: _sizes(containers, c.id)[0] for c in listed if not c.state.pid}
     removed = containers.prune(chosen)
     reclaimed = sum(before.get(container_id, 0) for container_id in removed)
     return json_answer({"ContainersDeleted": list(removed) or None, "SpaceReclaimed": reclaimed})

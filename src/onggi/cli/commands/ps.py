@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from ... import jsons
 from ...engine import listing
+from ...errors import NotFound
 from ...spec.container import Container
 from ...spec.network import PortBinding
 from ...spec.reference import parse_reference
@@ -120,7 +121,10 @@ def command_text(args: Sequence[str], *, trunc: bool) -> str:
 
 
 def size_text(session: Session, container: Container) -> str:
-    writable, everything = session.engine.containers.size(container.id)
+    try:
+        writable, everything = session.engine.containers.size(container.id)
+    except (NotFound, FileNotFoundError):  # removed since it was listed
+        writable = everything = 0
     return f"{format_size(writable, 3)} (virtual {format_size(everything, 3)})"
 
 
