@@ -33,6 +33,7 @@ buildpeers:
 	tools/setup dev
 	tools/setup packages buildah npm
 	PYTHONPATH=tests tools/dockerd $(RUN) buildpeers.record
+	PYTHONPATH=tests tools/dockerd $(RUN) buildpeers.odd
 
 style:
 	tools/setup dev

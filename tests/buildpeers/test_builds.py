@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from . import builders, images
+from . import builders, images, odd
 from .builders import Builder
 from .images import Tree
 from .listed import LISTED
@@ -41,6 +41,9 @@ class Side:
             changed = images.changed(built.tree, self._base)
             self._built[name] = {"config": built.config, "changed": changed}
         return self._built[name]
+
+    def of(self, text: str) -> dict[str, Any] | str:
+        return odd.made(self._builder, text, self._base, self._scratch)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,9 @@ def test_the_same_image(ours: Side, name: str, peer: str) -> None:
 def test_every_context_is_compared() -> None:
     assert set(RECORDED) == set(builders.contexts(offline=True))
     assert len(builders.contexts()) >= 25
+
+
+@pytest.mark.parametrize("number", range(len(odd.ODD)))
+def test_an_odd_file_is_what_docker_makes_of_it(ours: Side, number: int) -> None:
+    text = odd.ODD[number]
+    assert ours.of(text) == json.loads(odd.RECORDED.read_text())[text], text
