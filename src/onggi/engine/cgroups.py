@@ -3,6 +3,7 @@ root below the group that was delegated to us, if one was.
 """
 
 from ..errors import InvalidInput
+from ..linux import cgroup
 from ..linux.cgroup import Cgroup, Layout, host_layout
 from ..spec.container import Container
 from .tier import current
@@ -29,6 +30,13 @@ def cgroup_of(container: Container) -> Cgroup:
     if not parent:
         return Cgroup(container.id, layout=_layouts[0])
     return Cgroup(container.id, parent, _layouts[0], keep_parent=True)
+
+
+def leave_unit() -> None:
+    """A monitor outlives whatever started it: a systemd service or session that ends kills all that
+    is in its group. Without root there is no other group to go to."""
+    if current().is_root:
+        cgroup.leave_unit(host_layout())
 
 
 def _delegated(container: Container) -> Cgroup:

@@ -22,7 +22,7 @@ from ..spec.container import Container
 from ..store.store import Store
 from ..typed import TYPE_CHECKING, NamedTuple
 from . import detach, lifecycle, merge, sandbox, specgen, tier
-from .cgroups import cgroup_of
+from .cgroups import cgroup_of, leave_unit
 from .events import Events
 from .paths import Paths
 
@@ -169,6 +169,7 @@ class Execs:
                 started.stderr_fd,
                 started.pty_fd,
                 close_stdin_with_client=True,
+                settled=leave_unit,
             )
             monitor.supervise(task, first_client=client, on_exit=ended)
 

@@ -18,7 +18,7 @@ from ..runtime.child import Started
 from ..runtime.plan import JoinPlan
 from ..spec.container import Container, ContainerState, Health, HealthResult
 from . import detach, health, sandbox, specgen
-from .cgroups import cgroup_of
+from .cgroups import cgroup_of, leave_unit
 from .run import Services
 
 DRAIN_S = 0.1  # for what a check's command wrote last, or its children still write
@@ -56,6 +56,7 @@ class Checks:
 
     def run(self) -> None:
         """Until the container ends."""
+        leave_unit()
         state = self._container.state
         ended = process.open_process(state.pid, state.pid_start)
         current: Health | None = state.health or Health()

@@ -22,7 +22,7 @@ from ..spec.container import Container, ContainerConfig, ContainerState, KillRea
 from ..spec.network import Endpoint
 from ..typed import TYPE_CHECKING
 from . import detach, notes, removal, restart
-from .cgroups import cgroup_of
+from .cgroups import cgroup_of, leave_unit
 from .health import is_checked
 from .restart import End, Policy
 from .run import Run, Services
@@ -105,6 +105,7 @@ class Watch:
             resized=self._tell_size,
             oom_fd=cgroup_of(self._container).watch_oom(),
             out_of_memory=self._tell_oom,
+            settled=None if options.purpose == "build" else leave_unit,
         )
         self._oom_told = 0
         checker = self._start_health_checks()

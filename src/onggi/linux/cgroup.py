@@ -149,6 +149,20 @@ def host_layout() -> Layout:
         return parse_layout(file.read())
 
 
+def leave_unit(layout: Layout) -> None:
+    """Move ourselves, a process of one thread, to the root group that systemd looks at, out of the
+    service or session that we were started from: its end is not ours. Where that is not allowed,
+    in a container for one, we stay. On v2 it waits for an RCU grace period."""
+    named = dict(layout.v1).get("name=systemd")
+    path = f"{named}/tasks" if named else f"{layout.v2}/cgroup.procs"
+    try:
+        write(path, "0")
+    except OSError as error:
+        refused = (*GONE, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EROFS)
+        if error.errno not in refused:
+            raise
+
+
 class Cgroup:
     """The control groups `parent`/`name` of one container, whatever the host's layout.
 

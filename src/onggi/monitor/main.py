@@ -28,6 +28,7 @@ from .log import Log
 READ_BYTES = 1 << 16
 STDIN_HIGH_WATER = 1 << 18
 DRAIN_S = 0.2  # how long a grandchild that holds the pipe may keep us after the process ended
+SETTLED_S = 0.1
 GOODBYE_S = 5.0  # how long clients may take to read the rest
 
 
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     resized: Callable[[int, int], None] | None = None  # told (rows, columns) of its terminal
     oom_fd: int = -1  # readable when its control group has run out of memory
     out_of_memory: Callable[[], None] | None = None  # told then
+    settled: Callable[[], None] | None = None  # told once when it has run for SETTLED_S
 
 
 def supervise(
@@ -106,6 +108,8 @@ class _Loop:
             os.set_blocking(self.stdin_fd, False)
         self.alive = True
         self.drain_until = 0.0
+        self.settled = task.settled
+        self.settled_at = time.monotonic() + SETTLED_S
 
     def add_client(self, client: Client) -> None:
         self.clients[client.fileno()] = client
@@ -117,6 +121,9 @@ class _Loop:
             now = time.monotonic()
             if not self.alive and now >= self.drain_until:
                 break
+            if self.settled is not None and now >= self.settled_at:
+                self.settled()
+                self.settled = None
             for fd, events in self._wait(now):
                 self._dispatch(fd, events)
             self._drop_stalled()
@@ -155,6 +162,8 @@ class _Loop:
         timeout_s = 5.0 if held_up else None
         if not self.alive:
             timeout_s = max(0.0, self.drain_until - now)
+        elif self.settled is not None:
+            timeout_s = max(0.0, self.settled_at - now)
         return poll.poll(None if timeout_s is None else timeout_s * 1000)
 
     def _dispatch(self, fd: int, events: int) -> None:

@@ -20,7 +20,7 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 
-from ..linux import capability, inotify, landlock, process
+from ..linux import capability, cgroup, inotify, landlock, process
 from ..spec import codec
 from ..typed import Any, NamedTuple
 from . import names
@@ -471,6 +471,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
     control = socket.socket(fileno=CONTROL_FD)
     changes = inotify.watch(f"/proc/self/fd/{DIRECTORY_FD}")
+    cgroup.leave_unit(cgroup.host_layout())  # of whichever command it was that found none
     give_up_rights()
     Resolver(control, DIRECTORY_FD, changes).run()
     return 0

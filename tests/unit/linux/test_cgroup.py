@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onggi.linux import cgroup, cgroup1, cgroup2, devicefilter
-from onggi.linux.cgroup import DEFAULT_DEVICES, Cgroup, DeviceRule, Layout, parse_layout
+from onggi.linux.cgroup import DEFAULT_DEVICES, Cgroup, DeviceRule, Layout, leave_unit, parse_layout
 from onggi.spec.container import Resources
 
 HYBRID = """\
@@ -246,3 +246,14 @@ def test_the_device_program_means_what_the_rules_mean(rules: tuple[DeviceRule, .
                     expected = by_rules(rules, kind, major, minor, access)
                     got = decide(program, kind, major, minor, access)
                     assert got == expected, (kind, major, minor, access)
+
+
+def test_a_monitor_goes_where_systemd_ends_nothing(tmp_path: Path) -> None:
+    for name in ("cgroup.procs", "tasks"):
+        (tmp_path / name).touch()
+    leave_unit(Layout((), str(tmp_path)))
+    assert (tmp_path / "cgroup.procs").read_text() == "0"
+    assert (tmp_path / "tasks").read_text() == ""
+    leave_unit(Layout((("memory", "/none"), ("name=systemd", str(tmp_path))), "/none"))
+    assert (tmp_path / "tasks").read_text() == "0"
+    leave_unit(Layout((), str(tmp_path / "none")))  # nothing to go to: it stays

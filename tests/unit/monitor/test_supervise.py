@@ -236,3 +236,14 @@ def test_the_end_is_told_though_what_follows_it_fails() -> None:
     assert list(attachment.frames()) == []
     assert attachment.exit_code == 3
     attachment.close()
+
+
+def test_what_runs_for_a_while_is_told_once() -> None:
+    task = started("read first; read second; exit 7", stdin=True)
+    told = []
+
+    def settled() -> None:
+        told.append(os.write(task.stdin_fd, b"1\n2\n"))  # until then it waits
+
+    assert supervise(task._replace(settled=settled), on_exit=lambda code: "") == 7
+    assert told == [4]
