@@ -57,13 +57,15 @@ class PushResult(NamedTuple):
 
 class StepStarted(NamedTuple):
     """Build step `number` of `total` begins; `text` is the instruction as written. `platform` is
-    said where several are built."""
+    said where several are built. `in_stage` is its number and their total among those of its stage
+    that make something, as BuildKit counts."""
 
     number: int
     total: int
     text: str
     stage: str = ""
     platform: str = ""
+    in_stage: tuple[int, int] = (0, 0)
 
     @property
     def place(self) -> str:
@@ -93,6 +95,7 @@ class StepFailed(NamedTuple):
 
     number: int
     status: int
+    command: str = ""
 
 
 Event = (
@@ -118,5 +121,8 @@ def from_json(fields: Sequence[Any]) -> Event:
     if name == "StepOutput":
         number, text, stream = values
         return StepOutput(number, text.encode("latin-1"), stream)
+    if name == "StepStarted":
+        number, total, text, stage, platform, in_stage = values
+        return StepStarted(number, total, text, stage, platform, tuple(in_stage))
     event: Event = _KINDS[name](*values)
     return event

@@ -27,6 +27,8 @@ OWNERS = {
     "_sqlite3": "store",
     "grpc": "cri",
     "h11": "httpd",
+    "h2": "api",
+    "google": "api",
     "wsproto": "httpd",
     "urllib3": "registry",
 }
@@ -124,8 +126,9 @@ def test_the_check_can_fail() -> None:
 
 def test_what_is_imported_is_what_is_declared() -> None:
     project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[^a-z0-9]", text.lower())[0] for text in project["dependencies"]}
-    declared = {{"pyyaml": "yaml"}.get(name, name) for name in declared}
+    texts = [*project["dependencies"], *project["optional-dependencies"]["buildkit"]]
+    declared = {re.split(r"[^a-z0-9]", text.lower())[0] for text in texts}
+    declared = {{"pyyaml": "yaml", "protobuf": "google"}.get(name, name) for name in declared}
     found = {
         name[0]
         for path in SRC.rglob("*.py")

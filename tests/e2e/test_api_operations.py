@@ -65,12 +65,3 @@ def test_a_life(api: ApiServer, onggi: Onggi, busybox: str) -> None:
         reply = api.request(method, f"/containers/apilife/{operation}")
         assert reply.status == 404, operation
         assert reply.json()["message"].endswith("No such container: apilife")
-
-
-def test_buildkit_says_that_it_is_not_there(api: ApiServer) -> None:
-    upgrade = {"Connection": "Upgrade", "Upgrade": "h2c"}
-    for reply in (
-        api.request("POST", "/session", **upgrade), api.request("POST", "/grpc", **upgrade),
-        api.request("POST", "/session"),
-    ):  # fmt: skip
-        assert reply.status == 501 and "DOCKER_BUILDKIT=0" in reply.json()["message"]

@@ -1,4 +1,5 @@
-"""`/build`: the classic builder's protocol over our builder; its prune, cancel and session.
+"""`/build`: the classic builder's protocol over our builder; its prune and cancel; the doors for
+clients of BuildKit (api/buildkit).
 
 A context is received whole before the build begins, in a file that has no name any more; the build
 runs in a worker of the spawner, on a leash that is let go of when the client goes.
@@ -15,11 +16,16 @@ from ..build.pruning import Item, Kept
 from ..build.pruning import prune as pruned
 from ..engine import pruning
 from ..errors import InvalidInput, NotFound, OnggiError, Unavailable, Unsupported
+from ..httpd.exchange import Raw
 from ..progress import from_json
+from ..typed import TYPE_CHECKING
 from . import buildquery, registryauth
 from .buildlines import BuildLines
 from .call import Answer, Call, json_answer
 from .route import Route
+
+if TYPE_CHECKING:
+    from .buildkit.control import BuildKit
 
 _FACTS: dict[str, Callable[[Item], bool]] = {
     "inuse": lambda item: item.in_use,
@@ -156,8 +162,39 @@ def cancel(call: Call) -> Answer:
     raise NotFound(f"no such build: {call.query.text('id')[:200]}")
 
 
-def session(call: Call) -> Answer:
-    raise Unsupported("BuildKit's session is not supported by onggi: set DOCKER_BUILDKIT=0")
+def session(call: Call) -> None:
+    """The client serves on this connection what a build may ask of it."""
+    buildkit = _buildkit(call)
+    header = call.request.header
+    id_ = header("x-docker-expose-session-uuid")
+    methods = header("x-docker-expose-session-grpc-method").lower().split(",")
+    buildkit.sessions.check_free(id_)
+    buildkit.serve_session(_upgraded(call), id_, frozenset(method.strip() for method in methods))
+
+
+def grpc(call: Call) -> None:
+    buildkit = _buildkit(call)
+    buildkit.serve_calls(_upgraded(call))
+
+
+def _upgraded(call: Call) -> Raw:
+    """Raises InvalidInput."""
+    protocol = call.request.header("upgrade")
+    if not protocol:
+        raise InvalidInput("no upgrade proto in request")
+    if protocol != "h2c":
+        raise InvalidInput(f"protocol {protocol[:80]} not supported")
+    return call.exchange.hijack(call.headers, protocol=protocol)
+
+
+def _buildkit(call: Call) -> "BuildKit":
+    try:
+        return call.shared.buildkit(call.engine)
+    except ImportError as error:
+        raise Unsupported(
+            "this onggi has no libraries for clients of BuildKit: pip install 'onggi[buildkit]', "
+            "or set DOCKER_BUILDKIT=0"
+        ) from error
 
 
 ROUTES = (
@@ -165,5 +202,5 @@ ROUTES = (
     Route("POST", "/build/prune", prune, since=(1, 31)),
     Route("POST", "/build/cancel", cancel, since=(1, 39)),
     Route("POST", "/session", session),
-    Route("POST", "/grpc", session),
+    Route("POST", "/grpc", grpc),
 )

@@ -59,7 +59,8 @@ def _refuse(query: Query) -> None:
         raise InvalidInput(f'invalid version "{builder}"')
     if builder == "2":
         raise Unsupported(
-            "BuildKit builds need a session, which onggi does not serve: set DOCKER_BUILDKIT=0"
+            "BuildKit's builds come by /grpc, as buildx has them: install it, or set "
+            "DOCKER_BUILDKIT=0"
         )
     if query.text("remote") == "client-session":
         raise InvalidInput(

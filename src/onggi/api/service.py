@@ -50,7 +50,7 @@ class Service:
         sockets: frozenset[str] = frozenset(),
     ) -> None:
         self._engine = engine
-        self._shared = Shared(engine.execs.notes, sockets)
+        self._shared = Shared(engine.execs.notes, sockets, self._fault)
         extra = (Route("GET", "/metrics", self._metrics),) if counters else ()
         self._table = Table((*all_routes(), *extra))
         self._log = log
@@ -72,7 +72,7 @@ class Service:
         except (Gone, Refused):
             raise
         except Exception:  # an entry loop: a fault of ours must not end the server
-            self._log("fault " + repr(traceback.format_exc()))
+            self._fault()
             answer = self._failed(exchange, OnggiError("internal error: see the server's log"))
         finally:
             if exchange.status:
@@ -80,6 +80,9 @@ class Service:
         if answer is not None:  # whoever has read it finds it in the log
             self._finished(exchange, operation, answer.status, started)
             call.answer(answer)
+
+    def _fault(self) -> None:
+        self._log("fault " + repr(traceback.format_exc()))
 
     def _routed(self, exchange: Exchange) -> tuple[Found, Call]:
         request = exchange.request

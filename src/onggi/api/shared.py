@@ -6,12 +6,18 @@ The attachments die with the server; of an exec there is a note, by which the ne
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..engine.execnotes import ExecNotes, Note
 from ..errors import Conflict, NotFound
 from ..monitor.attach import Attachment
+from ..typed import TYPE_CHECKING
 from .relay import Relay
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from .buildkit.control import BuildKit
 
 KEPT_S = 300.0  # how long the end of an exec can be asked for
 MAX_EXECS = 10_000
@@ -75,15 +81,32 @@ class Execution:
 
 
 class Shared:
-    """Thread-safe. `sockets` are the paths that the server listens on."""
+    """Thread-safe. `sockets` are the paths that the server listens on; `fault` writes the exception
+    that is being handled to the server's log."""
 
-    def __init__(self, notes: ExecNotes, sockets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        notes: ExecNotes,
+        sockets: frozenset[str] = frozenset(),
+        fault: Callable[[], None] = lambda: None,
+    ) -> None:
         self.sockets = sockets
+        self.fault = fault
+        self._buildkit: BuildKit | None = None
         self._notes = notes
         notes.sweep(KEPT_S)
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Waiting]] = {}
         self._execs: dict[str, Execution] = {}
+
+    def buildkit(self, engine: "Engine") -> "BuildKit":
+        """The services for clients of BuildKit. Raises ImportError without their libraries."""
+        with self._lock:
+            if self._buildkit is None:
+                from .buildkit.control import BuildKit
+
+                self._buildkit = BuildKit(engine, self.fault)
+            return self._buildkit
 
     # -- attachments before a start
 

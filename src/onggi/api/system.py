@@ -2,6 +2,8 @@
 
 import os
 import time
+from functools import cache
+from importlib.util import find_spec
 
 from ..engine.inspection import rfc3339
 from ..engine.system import API_VERSION
@@ -9,9 +11,7 @@ from ..typed import Any
 from .call import Answer, Call, json_answer
 from .route import OLDEST, Route
 
-BUILDER_VERSION = "1"  # the classic builder; "2" makes docker's client speak BuildKit to us
 PING_HEADERS = (
-    ("Builder-Version", BUILDER_VERSION),
     ("Swarm", "inactive"),
     ("Cache-Control", "no-cache, no-store, must-revalidate"),
     ("Pragma", "no-cache"),
@@ -21,7 +21,14 @@ PING_HEADERS = (
 def ping(call: Call) -> Answer:
     head = call.request.method == "HEAD"
     body = b"" if head else b"OK"
-    return Answer(200, body, "text/plain; charset=utf-8", PING_HEADERS)
+    builder = ("Builder-Version", "2" if _serves_buildkit() else "1")
+    return Answer(200, body, "text/plain; charset=utf-8", (builder, *PING_HEADERS))
+
+
+@cache
+def _serves_buildkit() -> bool:
+    """Whether docker's client may speak BuildKit to us, rather than to the classic builder."""
+    return all(find_spec(name) is not None for name in ("h2", "google", "google.protobuf"))
 
 
 def version(call: Call) -> Answer:

@@ -6,7 +6,7 @@ An archive is stored as a layer and mounted, never unpacked: no name in it is a 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
@@ -39,7 +39,8 @@ class Opened(NamedTuple):
 
 
 class Contexts:
-    """All contexts of one build, open until `held` ends. `read` is the caller's stdin."""
+    """All contexts of one build, open until `held` ends. `read` is the caller's stdin, `archives`
+    read the named contexts that come as one."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Contexts:
         held: ExitStack,
         *,
         read: Read | None = None,
+        archives: Mapping[str, Read] = {},
         keep_git_dir: bool = False,
     ) -> None:
         self._engine = engine
@@ -57,6 +59,7 @@ class Contexts:
         self._loans = loans
         self._held = held
         self._read = read
+        self._archives = archives
         self._keep_git_dir = keep_git_dir
         self._named = named
         self._open: dict[str, Tree] = {}
@@ -72,7 +75,11 @@ class Contexts:
         """The tree of a CopyOp's origin."""
         if origin not in self._open:
             name = origin.partition(":")[2]
-            opened = self._opened(self._named[name])
+            read = self._archives.get(name)
+            if read is not None:
+                opened = self._stream(iter(lambda: read(_PIECE), b""), f"the context {name}")
+            else:
+                opened = self._opened(self._named[name])
             if opened.text is not None:
                 raise InvalidInput(f"build context {name} is no folder or archive")
             opened.tree.rules = inputs.read_rules(opened.tree, "", local=False)

@@ -125,7 +125,7 @@ def _image(work: Work, solved: Solved, names: tuple[str, ...], maker: Maker) -> 
     engine, options = work.engine, work.options
     document = _document(options, solved)
     image_id = Digest.of(document)
-    if keeps_image(options.outputs):
+    if keeps_image(options):
         image_id = _store(engine, document, work.tags, lambda: maker.pin(_layers(solved)))
     if options.outputs:
         from . import export

@@ -59,8 +59,8 @@ class Tell:
     def output(self, stream: int, data: bytes) -> None:
         self._report(StepOutput(self._number, data, stream))
 
-    def failed(self, status: int) -> None:
-        self._report(StepFailed(self._number, status))
+    def failed(self, status: int, command: str) -> None:
+        self._report(StepFailed(self._number, status, command))
 
     def waits(self, cache: str) -> None:
         self._report(Message(f"waiting for the cache {cache}: another build has it"))
@@ -172,7 +172,7 @@ class Maker:
             try:
                 return ops.run(self.engine, operation, parent, lent, limits, tell.output, keep)
             except CommandFailed as error:
-                tell.failed(error.status)
+                tell.failed(error.status, " ".join(operation.args))
                 raise
 
     def _limits(self, operation: RunOp) -> HostOptions:

@@ -1,6 +1,6 @@
 """What is asked of a build, and what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..dockerfile.lexer import is_dockers_syntax
 from ..engine.steps import Step
@@ -69,14 +69,16 @@ class BuildOptions(NamedTuple):
 
     `context_dir` is a folder, a URL, a git repository, "-" for what `stdin` reads, or "" for no
     context at all. `dockerfile` "" means Dockerfile in the context; else a path (of the host for a
-    folder), unless `dockerfile_text` is the text. A build arg of None is as if not given (the
-    frontend has already looked in its environment). `build_contexts` are named folders, addresses
-    and docker-image:// names for FROM and --from.
+    folder), unless `dockerfile_text` is the text; `ignore_text` is then that of the ignore file
+    beside it. A build arg of None is as if not given (the frontend has already looked in its
+    environment). `build_contexts` are named folders, addresses and docker-image:// names for FROM
+    and --from; one that is "-" is an archive that `archives` reads.
     """
 
     context_dir: str
     dockerfile: str = ""
     dockerfile_text: bytes | None = None
+    ignore_text: bytes | None = None
     tags: tuple[str, ...] = ()
     build_args: dict[str, str | None] = {}  # noqa: RUF012 - never mutated
     no_cache: bool = False
@@ -89,12 +91,14 @@ class BuildOptions(NamedTuple):
     extra_hosts: tuple[str, ...] = ()
     shm_bytes: int = 64 << 20
     build_contexts: dict[str, str] = {}  # noqa: RUF012 - never mutated
-    secrets: dict[str, Secret] = {}  # noqa: RUF012 - never mutated
-    agents: dict[str, str] = {}  # noqa: RUF012 - never mutated; id: path of a socket
+    secrets: Mapping[str, Secret] = {}
+    agents: Mapping[str, str] = {}  # id: path of a socket
     stdin: Callable[[int], bytes] | None = None
+    archives: Mapping[str, Callable[[int], bytes]] = {}
     stdout: Callable[[bytes], object] = len  # of an output to "-"
     outputs: tuple[Output, ...] = ()
     push: bool = False
+    keep: bool = True  # without outputs: the image in the store
     no_cache_filter: frozenset[str] = frozenset()  # stages
     limits: HostOptions = HostOptions()  # resources, ulimits, cgroup parent of every RUN
     allowed: frozenset[str] = frozenset()  # entitlements: network.host, security.insecure
@@ -155,6 +159,9 @@ def given_arguments(options: BuildOptions) -> dict[str, str]:
     return {name: value for name, value in options.build_args.items() if value is not None}
 
 
-def keeps_image(outputs: tuple[Output, ...]) -> bool:
+def keeps_image(options: BuildOptions) -> bool:
     """Whether the result must be in the store: a folder or tar of files needs no image."""
-    return not outputs or any(output.kind not in ("local", "tar") for output in outputs)
+    outputs = options.outputs
+    if not outputs:
+        return options.keep or options.push
+    return any(output.kind not in ("local", "tar") for output in outputs)

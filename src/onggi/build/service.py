@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from ..dockerfile import ignore
 from ..dockerfile.instructions import read
 from ..engine.engine import Engine
 from ..errors import CacheVanished, InvalidInput, OnggiError
@@ -59,7 +60,7 @@ def build(engine: Engine, options: BuildOptions, report: Report) -> BuildResult:
         keep_git = given.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
         contexts = Contexts(
             engine, cache, loans, options.build_contexts, held,
-            read=options.stdin, keep_git_dir=keep_git,
+            read=options.stdin, archives=options.archives, keep_git_dir=keep_git,
         )  # fmt: skip
         opened = contexts.main(options.context_dir)
         if any(not is_agent(path) for path in options.agents.values()):
@@ -180,7 +181,8 @@ def _opened(engine: Engine, options: BuildOptions) -> Iterator[Opened]:
     cache, loans = Cache(engine.store, fresh=False), Loans(options.secrets, options.agents)
     with ExitStack() as held:
         contexts = Contexts(
-            engine, cache, loans, options.build_contexts, held, read=options.stdin
+            engine, cache, loans, options.build_contexts, held, read=options.stdin,
+            archives=options.archives,
         )  # fmt: skip
         yield contexts.main(options.context_dir)
 
@@ -209,7 +211,10 @@ def _plans(
     tree = opened.tree
     file = read(_dockerfile(opened, options))
     named = "" if options.dockerfile_text is not None else options.dockerfile
-    tree.rules = inputs.read_rules(tree, named, local=opened.local)
+    if options.ignore_text is not None:
+        tree.rules = ignore.parse(options.ignore_text)
+    else:
+        tree.rules = inputs.read_rules(tree, named, local=opened.local)
     plans: dict[Platform, Plan] = {}
     for platform in platforms_of(options):
         arguments = _arguments(options, platform)._replace(all_stages=all_stages)

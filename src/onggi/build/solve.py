@@ -27,6 +27,7 @@ from .platforms import Graph, Share
 from .workers import Workers
 
 MIN_WORKERS = 4
+_MAKING = frozenset("FROM RUN COPY ADD WORKDIR".split())
 
 
 class Solution(NamedTuple):
@@ -78,6 +79,7 @@ class Solver:
         self.lanes = [
             Lane([number for number, _ in group]) for _, group in groupby(numbered, key=_lane_of)
         ]
+        self.counted = counted(graph.steps)
         self.owners: dict[int, int] = {}
         for number, step in numbered:
             if step.makes:
@@ -213,8 +215,9 @@ class Solver:
         )  # fmt: skip
 
     def _started(self, number: int) -> StepStarted:
-        step = self.graph.steps[number - 1]
-        return StepStarted(number, len(self.graph.steps), step.text, step.stage, step.platform)
+        step, total = self.graph.steps[number - 1], len(self.graph.steps)
+        place = self.counted.get(number, (0, 0))
+        return StepStarted(number, total, step.text, step.stage, step.platform, place)
 
     def _finish(self, lane: Lane, number: int, step: Step) -> None:
         if step.makes:
@@ -265,6 +268,15 @@ def _lane_of(numbered: tuple[int, Step]) -> tuple[str, str]:
 
 def _place(step: Step) -> str:
     return " ".join(filter(None, (step.platform, step.stage)))
+
+
+def counted(steps: tuple[Step, ...]) -> dict[int, tuple[int, int]]:
+    """By the number of a step that makes something: which of its stage's it is, and how many."""
+    found: dict[int, tuple[int, int]] = {}
+    for _, group in groupby(enumerate(steps, 1), key=_lane_of):
+        making = [n for n, step in group if step.text.split(maxsplit=1)[0].upper() in _MAKING]
+        found |= {number: (place, len(making)) for place, number in enumerate(making, 1)}
+    return found
 
 
 @contextmanager

@@ -3,8 +3,14 @@
 Owns the wording; decides nothing about what is wrong.
 """
 
+import re
+
 from ..errors import InvalidInput, OnggiError
 
+_PLACED = re.compile(r"(.*)\n  line ([0-9]{1,9}) \| [^\n]*", re.DOTALL)
+_AT_LINE = re.compile(
+    r"(dockerfile parse error on line ([0-9]{1,9}): .*?)(?:\n  [0-9]+ \| .*)?", re.DOTALL
+)
 SHOWN = 160  # characters of a line worth showing
 
 
@@ -33,3 +39,13 @@ def placed(error: OnggiError, line: int, text: str) -> OnggiError:
     error.message = message
     error.args = (message,)
     return error
+
+
+def place_of(message: str) -> tuple[str, int]:
+    """What `placed` and `at_line` put together, taken apart: the message alone, and the line, 0 for
+    none; for frontends that show the line in a way of their own."""
+    for pattern in (_PLACED, _AT_LINE):
+        match = pattern.fullmatch(message)
+        if match:
+            return match[1], int(match[2])
+    return message, 0

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .repository import Repository
     from .settings import Settings
 
+    Lending = Mapping[str, Secret] | Callable[[str], Secret | None]
+
 DEFAULT_TAG = "latest"
 
 
@@ -48,7 +50,7 @@ class Images:
         store: Store,
         settings: "Settings",
         events: Events,
-        secrets: "Mapping[str, Secret] | None" = None,
+        secrets: "Lending | None" = None,
     ) -> None:
         """With `secrets`, by registry, nobody's stored credentials are used."""
         self._store = store
@@ -129,8 +131,9 @@ class Images:
 
     # -- registries
 
-    def with_secrets(self, secrets: "Mapping[str, Secret]") -> "Images":
-        """The same images for a client that brings its own credentials, by registry."""
+    def with_secrets(self, secrets: "Lending") -> "Images":
+        """The same images for a client that brings its own credentials, by registry, or is asked
+        for them."""
         return Images(self._store, self._settings, self._events, secrets)
 
     def authenticate(self, server: str, secret: "Secret") -> "Secret":
@@ -312,11 +315,13 @@ class Images:
 
     def _registry(self, report: Report, *, insecure: str = "") -> "Registry":
         from ..registry.client import Registry
-        from ..registry.credentials import Credentials, Lent
+        from ..registry.credentials import Asked, Credentials, Lent
 
         settings = self.web_settings()
         if insecure:
             settings = settings.trusting(insecure)
+        if callable(self._secrets):
+            return Registry(settings, Asked(self._secrets))
         if self._secrets is not None:
             return Registry(settings, Lent(self._secrets))
         path = self._settings.docker_config

@@ -197,11 +197,13 @@ class Exchange:
         rest = None if self._length is None else self._length - self._taken
         return self._waits or rest is None or rest > BLOCK
 
-    def hijack(self, headers: Iterable[Header], *, whole: bytes = b"") -> Raw:
+    def hijack(
+        self, headers: Iterable[Header], *, whole: bytes = b"", protocol: str = "tcp"
+    ) -> Raw:
         """Give the connection up to the handler: after 101 for a client that asks for an upgrade to
-        tcp, else after the 200 of docker's first clients, whose body never ends; or after `whole`,
-        an answer as it is. A small body that nobody asked for is passed over: dockerode sends its
-        parameters twice. Raises Refused for a large one."""
+        `protocol`, else after the 200 of docker's first clients, whose body never ends; or after
+        `whole`, an answer as it is. A small body that nobody asked for is passed over: dockerode
+        sends its parameters twice. Raises Refused for a large one."""
         left = MAX_UNASKED
         while data := self.read():
             left -= len(data)
@@ -212,7 +214,7 @@ class Exchange:
         lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK"]
         lines += [f"{name}: {value}" for name, value in headers]
         if upgrade:
-            lines += ["Connection: Upgrade", "Upgrade: tcp"]
+            lines += ["Connection: Upgrade", f"Upgrade: {protocol}"]
         self.hijacked = True
         self.status = 101 if upgrade else 200
         self._send(whole or "\r\n".join([*lines, "", ""]).encode("latin-1"))

@@ -223,6 +223,28 @@ class Lent(Credentials):
         return self._secrets.pop(server_key(server), None) is not None
 
 
+class Asked(Credentials):
+    """Credentials that whoever the work is for is asked for, once for each registry."""
+
+    def __init__(self, ask: Callable[[str], Secret | None]) -> None:
+        super().__init__("")
+        self._ask = ask
+        self._known: dict[str, Secret | None] = {}
+
+    def get(self, server: str) -> Secret | None:
+        key = server_key(server)
+        if key not in self._known:
+            self._known[key] = self._ask(key)
+        return self._known[key]
+
+    def put(self, server: str, secret: Secret) -> bool:
+        self._known[server_key(server)] = secret
+        return False
+
+    def erase(self, server: str) -> bool:
+        return self._known.pop(server_key(server), None) is not None
+
+
 def _decode(entry: dict[str, Any]) -> Secret | None:
     token = entry.get("identitytoken")
     username, password = entry.get("username", ""), entry.get("password", "")
