@@ -5,11 +5,15 @@ does with docker-default. SELinux: only for containers that ask for it with `lab
 docker daemon without --selinux-enabled.
 """
 
+import os
+from collections.abc import Mapping
+
 from ..errors import InvalidInput, OnggiError, Unavailable
 from ..linux import lsm, tools
 from ..runtime.plan import Labels
 from ..spec.container import Container, HostOptions
-from . import security
+from . import security, specgen
+from .mountpoints import is_system_directory
 
 PROFILE = "onggi-default"
 CONTEXT_FILES = (
@@ -124,6 +128,48 @@ def selinux(words: tuple[str, ...], text: str, container_id: str) -> tuple[str, 
                 "\"user, role, level, type, filetype\" followed by ':' and a value"
             )
     return ":".join(process), ":".join(files)
+
+
+def relabel(container: Container, directory: str, detached: Mapping[str, int]) -> None:
+    """Give what is mounted with `z` or `Z`, and the host files in `directory`, the label of the
+    container's files; `detached` are mounts that are made already, by target. With `z` every
+    container may use it, with `Z` this one alone. Raises InvalidInput, OnggiError as docker."""
+    label = labels(container).mount
+    if not label:
+        return
+    for point in container.config.mounts:
+        words = point.mode.split(",")
+        if point.kind not in ("bind", "volume") or not {"z", "Z"} & {*words}:
+            continue
+        fd = detached.get(point.target)
+        _relabel(point.source, label if "Z" in words else shared(label), fd)
+    host = container.config.options.host
+    for name in specgen.HOST_FILES:
+        joins = host.network_mode.startswith("container:")
+        _relabel(f"{directory}/{name}", shared(label) if joins else label)
+
+
+def shared(label: str) -> str:
+    """The same without categories, which every container dominates."""
+    return ":".join((*label.split(":", 3)[:3], "s0"))
+
+
+def _relabel(path: str, label: str, opened: int | None = None) -> None:
+    """`opened` is what is mounted, where that is not simply what lies at `path`."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC) if opened is None else os.dup(opened)
+    try:
+        real = os.readlink(f"/proc/self/fd/{fd}") if opened is None else ""
+        if is_system_directory(real) or real == os.path.expanduser("~"):
+            raise InvalidInput(
+                f"error setting label on mount source '{path}': SELinux relabeling of {path} is not"
+                " allowed"
+            )
+        lsm.set_file_label(fd, label)
+    except OSError as error:
+        text = f"error setting label on mount source '{path}': {error.strerror}"
+        raise OnggiError(text) from error
+    finally:
+        os.close(fd)
 
 
 def _assignments(text: str) -> list[tuple[str, str]]:

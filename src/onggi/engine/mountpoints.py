@@ -205,11 +205,14 @@ def _require_source(request: MountRequest) -> None:
 
 def refuse_system_directory(path: str) -> None:
     """Raises InvalidInput for what a whole host stands on: its owner must not change by a slip."""
-    clean = os.path.realpath(path)
-    if clean in ("/", "/var/lib", "/var/log") or (
-        clean.count("/") == 1 and clean[1:] in _SYSTEM_DIRECTORIES
-    ):
+    if is_system_directory(os.path.realpath(path)):
         raise InvalidInput(f"invalid mode: U: the owner of {path} is not changed")
+
+
+def is_system_directory(clean: str) -> bool:
+    return clean in ("/", "/var/lib", "/var/log") or (
+        clean.count("/") == 1 and clean[1:] in _SYSTEM_DIRECTORIES
+    )
 
 
 def open_subpath(volume_fd: int, subpath: str) -> int:

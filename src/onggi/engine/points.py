@@ -16,7 +16,7 @@ from ..spec.container import Container, HostOptions
 from ..spec.digest import Digest
 from ..spec.mount import MountPoint, RootFilesystem
 from ..store.store import Store
-from . import volumesource
+from . import sandbox, volumesource
 from .mountpoints import open_subpath
 from .paths import Paths
 from .specgen import SHARED_MEMORY
@@ -62,7 +62,8 @@ def detached(
     found: dict[str, int] = {}
     for index, point in enumerate(container.config.mounts):
         if point.kind == "image":
-            fd = _image(point, store, f"{paths.container(container.id)}/images/{index}")
+            directory = f"{paths.container(container.id)}/images/{index}"
+            fd = _image(point, store, directory, sandbox.labels(container).mount)
         elif point.kind == "volume" and (point.subpath or point.options):
             fd = _volume(point, store, paths, undo)
         else:
@@ -76,14 +77,17 @@ def detached(
     return found
 
 
-def _image(point: MountPoint, store: Store, directory: str) -> int:
-    """The image's file system; what is written goes to a layer that dies with the container."""
+def _image(point: MountPoint, store: Store, directory: str, label: str) -> int:
+    """The image's file system, with SELinux's label or ""; what is written goes to a layer that
+    dies with the container."""
     layers = store.layers.mounts(tuple(Digest(layer) for layer in point.layers))
     upper, work = ("", "") if point.read_only else (f"{directory}/upper", f"{directory}/work")
     for path in (upper, work):
         if path:
             os.makedirs(path, 0o755, exist_ok=True)
-    fd = mount.mount_overlay(RootFilesystem(layers, upper, work), read_only=point.read_only)
+    context = [("context", label)] if label else []
+    root = RootFilesystem(layers, upper, work)
+    fd = mount.mount_overlay(root, read_only=point.read_only, extra_options=context)
     if not point.subpath:
         return fd
     try:

@@ -116,6 +116,8 @@ class Run:
             detached = points.detached(
                 container, services.store, services.paths, self._joined, made
             )
+            files = services.paths.container(self._joined.get("network", container).id)
+            sandbox.relabel(container, files, detached)
             plan = self._plan(edits, detached)
             trace.mark("planned")
             created = self._spawn(plan, cgroup, edits)

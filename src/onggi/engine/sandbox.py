@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Mapping
 
 from .. import jsons
 from ..errors import InvalidInput, Unsupported
@@ -74,6 +75,14 @@ def loaded_labels(container: Container) -> Labels:
         if found.apparmor == mac.PROFILE:
             mac.load()
     return found
+
+
+def relabel(container: Container, directory: str, detached: Mapping[str, int]) -> None:
+    """SELinux's labels of what is mounted; nothing is loaded for a container without."""
+    if security.options(container.config.options.host).label:
+        from . import mac
+
+        mac.relabel(container, directory, detached)
 
 
 def labelled(plan: JoinPlan, container: Container) -> JoinPlan:

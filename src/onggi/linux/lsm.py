@@ -1,4 +1,5 @@
-"""AppArmor and SELinux: whether the kernel has them, and the label that a process gets at execve.
+"""AppArmor and SELinux: whether the kernel has them, the label that a process gets at execve, and
+that of a file.
 
 A label is written to the process's own attributes in a proc file system of our own making, by
 descriptor (SECURITY A5): the container's /proc is the container's to arrange.
@@ -6,6 +7,7 @@ descriptor (SECURITY A5): the container's /proc is the container's to arrange.
 
 import errno
 import os
+import stat
 
 from . import mount, safefs
 
@@ -14,6 +16,7 @@ _BENEATH = safefs.RESOLVE_BENEATH | safefs.RESOLVE_NO_SYMLINKS
 _STAY = _BENEATH | safefs.RESOLVE_NO_MAGICLINKS | safefs.RESOLVE_NO_XDEV
 # AppArmor has had a directory of its own since 5.8; what is there before belongs to one module.
 _ATTRIBUTES = {"apparmor": ("attr/apparmor/exec", "attr/exec"), "selinux": ("attr/exec",)}
+_FILE_ATTRIBUTE = "security.selinux"
 _NAMES = {"apparmor": "AppArmor", "selinux": "SELinux"}
 
 
@@ -59,6 +62,28 @@ def set_exec_label(proc_fd: int, module: str, label: str, *, magic: int = PROC_M
     except OSError as error:
         what = f"label {label[:128]!r} of {_NAMES[module]}: {error.strerror}"
         raise OSError(error.errno, what) from error
+
+
+def set_file_label(fd: int, label: str) -> None:
+    """SELinux's label of a file, or of a directory with all below it; `fd` may be an O_PATH one.
+    A file system that keeps no labels (nfs) has those that its mount says. Raises OSError."""
+    value = label.encode()
+
+    def put(directory_fd: int, name: str, _: os.stat_result) -> None:
+        path = f"/proc/self/fd/{directory_fd}/{name}"
+        os.setxattr(path, _FILE_ATTRIBUTE, value, follow_symlinks=False)
+
+    try:
+        os.setxattr(f"/proc/self/fd/{fd}", _FILE_ATTRIBUTE, value)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            top = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                safefs.visit_below(top, put)
+            finally:
+                os.close(top)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise OSError(error.errno, f"label {label[:128]!r}: {error.strerror}") from error
 
 
 def _open_attribute(proc_fd: int, names: tuple[str, ...]) -> int:

@@ -8,16 +8,18 @@ descriptor, so no path is walked twice. Never builds a host path to something in
 import errno
 import os
 import stat
+from collections.abc import Callable
 from struct import pack
 
 from .libc import syscall
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
+Visit = Callable[[int, str, os.stat_result], None]
 O_PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _MAX_LINKS = 40  # the kernel's own limit
 _MAX_RETRIES = 128
-_MAX_OWNED_DEPTH = 255
+_MAX_VISITED_DEPTH = 255
 _MAX_OPEN_DEPTH = 64  # remove_tree flattens what is deeper
 Path = str | bytes
 
@@ -157,29 +159,39 @@ def _create(directory_fd: int, name: str, directory: bool, mode: int) -> int:
 
 
 def change_owner(fd: int, uid: int, gid: int) -> None:
-    """Give a file, or a directory with all below it, to somebody. Follows no link and crosses to no
-    other file system; what goes away meanwhile is passed over. Raises ELOOP for a tree that is
-    deeper than 255 directories."""
+    """Give a file, or a directory with all below it, to somebody. Raises as `visit_below` does."""
+
+    def give(directory_fd: int, name: str, status: os.stat_result) -> None:
+        if (status.st_uid, status.st_gid) != (uid, gid):
+            os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+
     os.chown(fd, uid, gid)
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
-        _change_owner(fd, uid, gid, os.fstat(fd).st_dev, 0)
+    visit_below(fd, give)
 
 
-def _change_owner(directory_fd: int, uid: int, gid: int, device: int, depth: int) -> None:
-    if depth > _MAX_OWNED_DEPTH:
-        raise OSError(errno.ELOOP, "directories nested too deep to change their owner")
+def visit_below(fd: int, visit: Visit) -> None:
+    """Call `visit(directory, name, status)` for all that is below a directory, if it is one.
+    Follows no link and crosses to no other file system; what goes away meanwhile is passed over.
+    Raises ELOOP for a tree that is deeper than 255 directories."""
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        _visit_below(fd, visit, status.st_dev, 0)
+
+
+def _visit_below(directory_fd: int, visit: Visit, device: int, depth: int) -> None:
+    if depth > _MAX_VISITED_DEPTH:
+        raise OSError(errno.ELOOP, "directories nested too deep")
     for name in os.listdir(directory_fd):
         try:
             status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
             if status.st_dev != device:
                 continue
-            if (status.st_uid, status.st_gid) != (uid, gid):
-                os.chown(name, uid, gid, dir_fd=directory_fd, follow_symlinks=False)
+            visit(directory_fd, name, status)
             if stat.S_ISDIR(status.st_mode):
                 child = _open_directory(name, directory_fd)
                 try:
                     if os.fstat(child).st_dev == device:
-                        _change_owner(child, uid, gid, device, depth + 1)
+                        _visit_below(child, visit, device, depth + 1)
                 finally:
                     os.close(child)
         except (FileNotFoundError, NotADirectoryError):

@@ -88,11 +88,19 @@ def _build(layers: Sequence[int], options: Sequence[mount.Option], attributes: i
         if key in ("upperdir", "workdir"):  # by link: no comma, colon or length trouble
             os.symlink(str(value), key)
             value = key
-        words.append(key if value is None else f"{key}={value}")
+        words.append(_word(key, value))
     os.mkdir("merged")
     data = ",".join(words).encode()
     syscall("mount", b"overlay", b"merged", b"overlay", attributes & mount.RDONLY, data)
     return mount.open_tree("merged")
+
+
+def _word(key: str, value: str | int | None) -> str:
+    """An option in mount(2)'s one text. SELinux's labels have commas and may be quoted, others not
+    (security/selinux/hooks.c, selinux_sb_eat_lsm_opts)."""
+    if value is None:
+        return key
+    return f'{key}="{value}"' if key == "context" else f"{key}={value}"
 
 
 def _place(stage: int, fd: int, index: int, source: str) -> str:
