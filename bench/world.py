@@ -106,12 +106,17 @@ def enter(arguments: list[str]) -> int:
 
 
 def sweep(home: Path) -> None:
-    """What a killed engine leaves: control groups and files."""
-    for name in ("docker-bench", "libpod_parent", "onggi", "onggi-runtime"):
-        for top in Path("/sys/fs/cgroup").glob(f"**/{name}"):
-            for group in [*sorted(top.glob("**/"), reverse=True)]:
-                with contextlib.suppress(OSError):
-                    group.rmdir()
+    """What a killed engine leaves: control groups and files. Other engines of this host keep their
+    groups beside ours, and one is empty for a moment before its container joins: of those below
+    the shared parent only the containers of this run are ours."""
+    groups = Path("/sys/fs/cgroup")
+    tops = [top for name in ("docker-bench", "libpod_parent") for top in groups.glob(f"**/{name}")]
+    for container in home.glob("**/containers/*"):
+        tops += groups.glob(f"**/onggi/{container.name}")
+    for top in tops:
+        for group in sorted(top.glob("**/"), reverse=True):
+            with contextlib.suppress(OSError):
+                group.rmdir()
     shutil.rmtree(home, ignore_errors=True)
 
 
