@@ -69,10 +69,10 @@ def _child(work: Work, writer: int, keep: tuple[int, ...], crash_log: str) -> No
         status = 0
     except OnggiError as error:
         if not answered:
-            os.write(writer, _encode(error))
+            os.write(writer, encoded(error))
     except Exception as error:  # an entry loop: whatever it is, the command must hear of it
         if not answered:
-            os.write(writer, _encode(OnggiError(f"internal error: {described(error)}")))
+            os.write(writer, encoded(OnggiError(f"internal error: {described(error)}")))
         else:
             _write_crash(crash_log, error)
     finally:
@@ -160,8 +160,10 @@ def _read_all(fd: int) -> bytes:
     return data
 
 
-def _encode(error: OnggiError) -> bytes:
-    return jsons.dumps([type(error).__name__, error.message, error.hint]).encode()
+def encoded(error: OnggiError) -> bytes:
+    """For `error_of` in another process: its arguments as JSON."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return jsons.dumps([type(error).__name__, error.message, error.hint, *notes]).encode()
 
 
 def _error(answer: bytes) -> OnggiError:
@@ -170,8 +172,10 @@ def _error(answer: bytes) -> OnggiError:
     return error_of(*jsons.loads(answer))
 
 
-def error_of(name: str, message: str, hint: str | None) -> OnggiError:
+def error_of(name: str, message: str, hint: str | None, *notes: str) -> OnggiError:
     """The error of that class, as another process of ours raised it."""
     kind = getattr(errors, name, OnggiError)
     error: OnggiError = kind(message, hint=hint)
+    for note in notes:
+        error.add_note(note)
     return error

@@ -14,7 +14,7 @@ import os
 from collections.abc import Collection
 
 from ..errors import Conflict, NotFound
-from ..linux import conntrack, nftables, rtnetlink, tools
+from ..linux import conntrack, nftables, rtnetlink
 from ..linux.nlmsg import Request
 from ..spec.network import Endpoint, Network
 from . import ipam, netns, options, rules
@@ -22,7 +22,6 @@ from .netns import read_sysctl, write_sysctl
 
 PREFIX = "onggi"
 _DEFAULT_MTU = 1500
-_NFT_TIMEOUT_S = 30.0
 
 
 def routed_subnets(*, ignore: str = "") -> list[str]:
@@ -238,7 +237,7 @@ def apply(text: str, table: str = rules.TABLE) -> None:
     mark = rules.fingerprint(text)
     if (note is None and not mark) or (note is not None and mark and mark.encode() in note):
         return
-    tools.run(("nft", "-f", "-"), input=text.encode(), timeout_s=_NFT_TIMEOUT_S)
+    nftables.load(text)
 
 
 def firewall_notes(network: Network, *, published: bool) -> list[str]:

@@ -22,7 +22,7 @@ def apply(name: str, bridges: Sequence[str]) -> None:
     listed = {chain: _list(chain) for chain in chains}
     text = script(listed, name, bridges)
     if text:
-        tools.run(("nft", "-f", "-"), input=text.encode(), timeout_s=_TIMEOUT_S)
+        nftables.load(text)
 
 
 def script(listed: Mapping[Chain, str], name: str, bridges: Iterable[str]) -> str:
