@@ -84,11 +84,11 @@ class User(Onggi):
     def own(self, path: Path) -> None:
         subprocess.run(["chown", "-R", f"{self.uid}:{self.uid}", path], check=True)
 
-    def fetch(self, port: int) -> str:
+    def fetch(self, port: int, address: str = "127.0.0.1") -> str:
         """What a server on the machine's loopback address says; asks until it answers."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            said = self.shell(f"busybox nc -w 5 127.0.0.1 {port} </dev/null || :")
+            said = self.shell(f"busybox nc -w 5 {address} {port} </dev/null || :")
             if said:
                 return said
             time.sleep(0.1)

@@ -47,7 +47,8 @@ def fetch(address: str, port: str | int) -> str:
     deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
-            with opener.open(f"http://{address}:{port}/", timeout=DEADLINE_S) as answer:
+            url = f"http://{address}:{port}" + "/" * ("/" not in str(port))
+            with opener.open(url, timeout=DEADLINE_S) as answer:
                 return str(answer.read().decode())
         except OSError:
             if time.monotonic() > deadline:
@@ -56,7 +57,8 @@ def fetch(address: str, port: str | int) -> str:
 
 
 def ask_udp(address: str, port: int) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(DEADLINE_S)
         client.connect((address, port))
         client.send(b"hello")
@@ -103,6 +105,37 @@ def test_udp(onggi: Onggi, python: str) -> None:
         asked = ["python", "-c", ASK_UDP, address, str(number)]
         assert onggi.out("run", "--rm", python, *asked) == "HELLO"
         assert onggi.out("exec", "echo", *asked) == "HELLO"
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv4 and IPv6"])
+def test_the_loopback_address_of_ipv6(onggi: Onggi, python: str, family: str) -> None:
+    """What `localhost` is first on many hosts; a relay is there while somebody connects."""
+    network, everywhere = "bridge", "0.0.0.0"
+    if family != "IPv4":
+        onggi("network", "create", "--ipv6", "six")
+        network, everywhere = "six", "::"
+    serve = f"import http.server, threading; echo = {ECHO_UDP!r}\n" + (
+        "threading.Thread(target=exec, args=(echo, {})).start()\n"
+        f"http.server.test(http.server.SimpleHTTPRequestHandler, port=80, bind={everywhere!r})"
+    )
+    onggi("run", "-d", "--name", "web", "--network", network, "-p", "80", "-p", "5353/udp",
+          "-p", "[::1]::81", "-w", "/etc", python, "python", "-c", serve)  # fmt: skip
+    onggi.until("ready", "logs", "web")
+    port = port_of(onggi, "web")
+    hostname = onggi.out("exec", "web", "cat", "/etc/hostname") + "\n"
+    for address in ("[::1]", "localhost", "127.0.0.1"):
+        assert fetch(address, f"{port}/hostname") == hostname
+    if family == "IPv4":
+        assert ask_udp("::1", port_of(onggi, "web", "5353/udp")) == "HELLO"
+    assert "81/tcp -> [::1]:" in onggi.out("port", "web")
+    onggi("restart", "-t", "0", "web")
+    assert fetch("[::1]", f"{port_of(onggi, 'web')}/hostname") == hostname
+    port = port_of(onggi, "web")
+    onggi("rm", "-f", "web")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", port), timeout=60)
+    if family != "IPv4":
+        onggi("network", "rm", "six")
 
 
 def test_forms_of_publish(onggi: Onggi, busybox: str) -> None:

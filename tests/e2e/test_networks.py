@@ -254,7 +254,7 @@ def test_what_cannot_be_joined(
         ("--network-alias x", "network-scoped aliases are only supported for user-defined"),
         ("--network name=net1,alias=x --network-alias y", "both --network-alias and per-network"),
         ("--network name=net1,colour=red", "invalid field key colour"),
-        ("--network net1 -p [::1]::80", "the container's network has no IPv6"),
+        ("--network net1 -p [::1]::80/sctp", "the container's network has no IPv6"),
     ],
 )
 def test_refused_wishes(onggi: Onggi, make: Make, busybox: str, flags: str, text: str) -> None:
@@ -371,6 +371,14 @@ def test_links_of_the_default_network(onggi: Onggi, busybox: str) -> None:
     } <= set(env)  # fmt: skip
     hosts = onggi.out(*flags, "cat", "/etc/hosts")
     assert re.search(rf"^{address}\tstore-1 [0-9a-f]+ db$", hosts, re.M)
+    start(onggi, busybox, "stays", "--link", "db:store-1")
+    onggi("stop", "-t", "0", "db")
+    start(onggi, busybox, "squats")  # on the address that was db's
+    onggi("start", "db")
+    moved = field(onggi, "db", ".NetworkSettings.IPAddress")
+    assert moved != address
+    hosts = onggi.out("exec", "stays", "cat", "/etc/hosts")
+    assert re.findall(r"^(\S+)\tstore-1 ", hosts, re.M) == [moved]
     onggi("stop", "-t", "0", "db")
     refused = onggi(*flags, "true", code=125).stderr
     assert "cannot link to a non running container: /db AS /web/store-1" in refused

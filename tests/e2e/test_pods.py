@@ -53,7 +53,7 @@ def test_containers_of_a_pod_share_its_namespaces(onggi: Onggi, busybox: str) ->
         "pod", "ps", "--filter", "label=tier", "--format",
         "{{.Name}} {{.Status}} {{.NumberOfContainers}} {{.ContainerNames}} {{.Ports}}",
     ).splitlines()  # fmt: skip
-    assert listed == f"web Running 1 server 0.0.0.0:{port}->80/tcp"
+    assert listed == f"web Running 1 server 0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp"
     rows = Path(f"/proc/{inspect(onggi, 'web')['InfraPid']}/smaps_rollup").read_text().splitlines()
     private = sum(int(row.split()[1]) for row in rows if row.startswith("Private"))
     assert private < MOST_PRIVATE_KB

@@ -121,6 +121,57 @@ def test_ports_are_published(user: User) -> None:
     it_goes(user, "pasta")
 
 
+def test_networks_of_ones_own(user: User) -> None:
+    """Names, addresses, ports and the way out of containers on bridges that nobody else sees."""
+    serve = "while :; do echo hello | nc -l -p 80; done"
+    for name in ("front", "back"):
+        user("network", "create", name)
+    user("network", "create", "--internal", "inner")
+    user("run", "-d", "--name", "web", "--network", "front", "--network-alias", "www",
+         "-p", "18083:80", "busybox", "sh", "-c", serve)  # fmt: skip
+    user("run", "-d", "--name", "both", "--network", "front", "--network", "back", "busybox",
+         "sleep", "600")  # fmt: skip
+    user("run", "-d", "--name", "alone", "--network", "inner", "busybox", "sleep", "600")
+    until = 'until nc -w 5 "$1" 80 < /dev/null | grep hello; do sleep 0.1; done'
+    ask = ["timeout", "60", "sh", "-c", until, "sh"]
+    assert user.out("exec", "both", *ask, "web") == "hello"
+    assert user.out("run", "--rm", "--network", "front", "busybox", *ask, "www") == "hello"
+    address = user.out("inspect", "-f", "{{.NetworkSettings.Networks.front.IPAddress}}", "web")
+    assert f"{address}\n" in user.out("exec", "both", "nslookup", "web") + "\n"
+    user("exec", "alone", "nslookup", "web", code=1)
+    user("exec", "alone", "ping", "-c", "1", "-W", "1", address, code=1)
+    assert user.fetch(18083) == "hello\n"
+    assert user.fetch(18083, "::1") == "hello\n"
+    done = user("run", "--rm", "-p", "18083:80", "busybox", "true", code=125)
+    assert "published by the container web" in done.stderr
+
+    user("network", "connect", "inner", "web")
+    assert user.out("exec", "alone", *ask, "web") == "hello"
+    user("network", "disconnect", "inner", "web")
+    user("exec", "alone", "ping", "-c", "1", "-W", "1", "web", code=1)
+    user("restart", "-t", "0", "web")
+    assert user.fetch(18083) == "hello\n"
+    assert user.out("exec", "both", *ask, "web") == "hello"
+
+    user.shell("echo outside | busybox nc -l -p 18084 > /dev/null 2>&1 &")
+    out = (
+        "until grep -qs outside /tmp/out; do nc 192.0.2.2 18084 < /dev/null > /tmp/out & sleep 1; "
+        "done"
+    )
+    user("exec", "both", "timeout", "60", "sh", "-c", out)
+    done = user("network", "connect", "bridge", "web", code=1)
+    assert "without root" in done.stderr
+    done = user("network", "create", "-d", "macvlan", "wire", code=1)
+    assert "need root" in done.stderr
+    user("rm", "-f", "web", "both", "alone")
+    user("network", "rm", "front", "back", "inner")
+    deadline = time.monotonic() + 60
+    kept = ("pasta", "resolver", "keeps the networks", "proxy")
+    while any(word in line for line in user.machine.processes(user.uid) for word in kept):
+        assert time.monotonic() < deadline, user.machine.processes(user.uid)
+        time.sleep(0.1)
+
+
 def test_installs_keep_owners(user: User) -> None:
     """A Debian package and a Python package; what has an owner without an id keeps it on record."""
     context = user.home / "context"

@@ -4,7 +4,9 @@ Every "machine" is a namespace; sockets are opened inside it and used from here,
 the neighbour, the host and the containers at once.
 """
 
+import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +14,9 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from onggi.linux import rtnetlink
+from onggi.engine import detach
+from onggi.errors import OnggiError
+from onggi.linux import nftables, rtnetlink
 from onggi.network import bridge, ipam, netns, opening, ports, rules
 from onggi.spec.network import Endpoint, Network, PortBinding
 
@@ -437,7 +441,7 @@ def test_routes_and_mtu_of_the_host(lab: Lab) -> None:
 
 def test_reserved_port_passes_traffic_and_holds(lab: Lab, one: Network) -> None:
     with lab.host.inside():
-        real, held = ports.reserve((PortBinding("", 0, 80),), name="a")
+        real, held, _ = ports.reserve((PortBinding("", 0, 80),), name="a")
     lab.undo.callback(ports.release, held)
     lab.container("a", one, *real)
     assert lab.tcp(lab.host, ("127.0.0.1", real[0].host_port), lab.machines["a"], 80)
@@ -575,3 +579,14 @@ def test_a_dropping_firewall_lets_our_bridges_through_when_that_is_asked_for(
             opening.apply("onggi", [])
         assert lab.host.run("nft list table inet admin") == before
     assert reached(SILENCE_S) == (None, None)
+
+
+def test_what_nft_refuses_is_one_line(lab: Lab) -> None:
+    """The rest, pages of it, is for a traceback (--debug), also from another process."""
+    script = "add table inet one\nadd chain inet one two {\n}\nadd rule inet one two nonsense\n"
+    with lab.host.inside(), pytest.raises(OnggiError) as caught:
+        nftables.load(script)
+    assert re.fullmatch(r"nft refuses our rules: .*syntax error.*", caught.value.message)
+    assert "nonsense" not in lab.host.run("nft list ruleset")
+    again = detach.error_of(*json.loads(detach.encoded(caught.value)))
+    assert script in again.__notes__[0]

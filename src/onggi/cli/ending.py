@@ -62,7 +62,5 @@ def loopback_hints(session: Session, container: Container) -> None:
     except (OnggiError, OSError):
         return  # advice is never a reason to fail
     session.out.flush()
-    for port in ports:
-        session.err.line(
-            hint("loopback", session.language, name=container.name, port=port.container_port)
-        )
+    for port in dict.fromkeys(binding.container_port for binding in ports):
+        session.err.line(hint("loopback", session.language, name=container.name, port=port))

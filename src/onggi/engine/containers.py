@@ -166,9 +166,11 @@ class Containers:
 
     def ports(self, container: Container) -> tuple[PortBinding, ...]:
         """The ports that are published right now, with their real host ports."""
+        from ..linux.rtnetlink import has_ipv6
         from .endpoints import shown
 
-        return tuple(port for endpoint in self.endpoints(container) for port in shown(endpoint))
+        found = self.endpoints(container)
+        return tuple(port for endpoint in found for port in shown(endpoint, v6=has_ipv6()))
 
     def loopback_only_ports(self, container: Container) -> Sequence[PortBinding]:
         """Published ports whose program listens on 127.0.0.1 alone, where -p cannot reach it."""

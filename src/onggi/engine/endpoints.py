@@ -131,13 +131,14 @@ def publishing(networks: Iterable[Network]) -> list[Network]:
 
 
 def bound(port: PortBinding, networks: Sequence[Network]) -> PortBinding:
-    """A port without a host address at the one that the network says. Raises Unsupported for an
-    address of a family that the container has no address of."""
+    """A port without a host address at the one that the network says. Raises Unsupported for one
+    that cannot be relayed to an address of the other family."""
     if not port.host_ip:
         given = [bridge_options(n.options).binding for n in networks if n.options]
         return port._replace(host_ip=next(filter(None, given), ""))
     v6 = ipam.is_v6(port.host_ip)
-    if not any(network.ipv6 if v6 else network.ipv4 for network in networks):
+    has_family = any(network.ipv6 if v6 else network.ipv4 for network in networks)
+    if port.protocol == "sctp" and not has_family:
         kind = "IPv6" if v6 else "IPv4"
         raise Unsupported(
             f"cannot publish on {port.host_ip}: the container's network has no {kind}",
@@ -294,18 +295,20 @@ def _free(network: Network, first: str, wanted: str, used: frozenset[str]) -> tu
     raise full or Unavailable(f"network {network.name} has no addresses")
 
 
-def shown(endpoint: Endpoint) -> list[PortBinding]:
-    """Its published ports as docker lists them: "every address" once for each family."""
-    every = []
-    if endpoint.address or not endpoint.address6:
-        every.append("0.0.0.0")  # noqa: S104 - docker's words
-    if endpoint.address6:
-        every.append("::")
-    return [
-        port._replace(host_ip=host)
-        for port in endpoint.ports
-        for host in ([port.host_ip] if port.host_ip else every)
-    ]
+def shown(endpoint: Endpoint, *, v6: bool) -> list[PortBinding]:
+    """Its published ports as docker lists them: "every address" once for each family that leads to
+    it. `v6` says whether the host has IPv6, which is relayed to a container that has none."""
+    relays = not endpoint.address.startswith("127.")  # else the ports are the host's own
+    found = []
+    for port in endpoint.ports:
+        relayed = relays and port.protocol != "sctp"
+        every = {
+            "0.0.0.0": endpoint.address or relayed,  # noqa: S104 - docker's words
+            "::": endpoint.address6 or (relayed and v6),
+        }
+        hosts = [port.host_ip] if port.host_ip else [host for host, is_so in every.items() if is_so]
+        found += [port._replace(host_ip=host) for host in hosts]
+    return found
 
 
 def sysctls(options: Mapping[str, str], interface: str) -> list[tuple[str, str]]:

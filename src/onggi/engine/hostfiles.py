@@ -69,6 +69,17 @@ def with_addresses(text: str, add: Sequence[str], remove: Sequence[str], names: 
     return "".join(f"{line}\n" for line in (*kept, *(f"{a}\t{names}" for a in add)))
 
 
+def with_link(text: str, address: str, names: Sequence[str]) -> str:
+    """/etc/hosts after the container of these names got another address; what else stands in it
+    stays."""
+    known = " ".join(names)
+    lines = (
+        f"{address}\t{known}" if line.partition("\t")[2] == known else line
+        for line in text.splitlines()
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def resolv_conf(
     host_text: str,
     *,

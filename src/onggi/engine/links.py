@@ -4,7 +4,9 @@ variables that tell of the other container's ports and environment. Pure.
 On user-defined networks a link is a name that the resolver knows (`naming`).
 """
 
-from ..errors import Conflict
+from collections.abc import Callable, Iterable
+
+from ..errors import Conflict, NotFound
 from ..spec.container import Container
 from ..spec.network import Endpoint
 from ..typed import NamedTuple
@@ -27,8 +29,28 @@ def link(container: Container, alias: str, other: Container, endpoint: Endpoint 
         raise Conflict(
             f"cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
         )
-    names = dict.fromkeys((alias, other.config.hostname, other.name))
-    return Link(endpoint.address, tuple(names), tuple(_env(container, alias, other, endpoint)))
+    env = tuple(_env(container, alias, other, endpoint))
+    return Link(endpoint.address, _names(alias, other), env)
+
+
+def _names(alias: str, other: Container) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((alias, other.config.hostname, other.name)))
+
+
+def to(
+    container: Container, found: Iterable[Container], find: Callable[[str], Container]
+) -> list[tuple[Container, tuple[str, ...]]]:
+    """Those of the `found` that run with a link to that container, and what they call it."""
+    linked = []
+    for other in found:
+        for text in other.config.options.host.links if other.state.status in ACTIVE else ():
+            reference, _, alias = text.partition(":")
+            try:
+                if find(reference).id == container.id:
+                    linked.append((other, _names(alias, container)))
+            except NotFound:
+                continue
+    return linked
 
 
 def _env(container: Container, alias: str, other: Container, endpoint: Endpoint) -> list[str]:

@@ -17,7 +17,9 @@ def summary(
     sizes: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """Docker's JSON object; `sizes` when they are asked for."""
+    from ..linux.rtnetlink import has_ipv6
     from . import mountview, networkview
+    from .endpoints import shown
 
     host = c.config.options.host
     found: dict[str, Any] = {
@@ -27,7 +29,7 @@ def summary(
         "ImageID": c.config.image_id,
         "Command": command_line(c.config.process.args),
         "Created": c.created_ns // 1_000_000_000,
-        "Ports": ports(c, [port for e in endpoints for port in e.ports]),
+        "Ports": ports(c, [port for e in endpoints for port in shown(e, v6=has_ipv6())]),
         "Labels": dict(sorted(c.config.labels.items())),
         "State": c.state.status,
         "Status": status_text(c, time.time()),

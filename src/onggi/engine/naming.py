@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 from ..errors import NotFound, OnggiError, Unavailable
@@ -66,9 +66,13 @@ def _client(mine: Sequence[Endpoint], known: dict[str, Network]) -> names.Client
 
 
 class Naming:
-    def __init__(self, store: Store, run: str) -> None:
+    def __init__(
+        self, store: Store, run: str, there: Callable[[Callable[[], bool]], bool | None]
+    ) -> None:
+        """`there` does its work where a container's namespace can be entered from."""
         self._store = store
         self._directory = f"{run}/{NAMES}"
+        self._there = there
 
     def is_used(self) -> bool:
         return os.path.isdir(self._directory)
@@ -163,6 +167,9 @@ class Naming:
 
     def _hand_over(self, container_id: str, pid: int) -> bool:
         """False when there is no resolver."""
+        return bool(self._there(lambda: self._give_doors(container_id, pid)))
+
+    def _give_doors(self, container_id: str, pid: int) -> bool:
         with ExitStack() as undo:
             control = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             control.settimeout(_TIMEOUT_S)
@@ -245,7 +252,7 @@ def _redirect(udp: int, tcp: int) -> None:
         f"chain output {{\ntype nat hook output priority -100; policy accept;\n{rules}}}\n}}\n"
     )
     try:
-        tools.run(("nft", "-f", "-"), input=text.encode(), timeout_s=_TIMEOUT_S)
+        nftables.load(text)
     except OnggiError as error:
         error.message = f"the resolver of container names: {error.message}"
         raise

@@ -123,7 +123,7 @@ class Networks:
         and Forbidden with docker's words."""
         from . import netplan
 
-        self.wiring.check_user_defined()
+        self.wiring.check_driver(options.driver)
         self.ensure_built_in()
         with self.locked():
             network = netplan.plan(options, self._store.networks.list(), self.wiring.bridge_prefix)
@@ -220,7 +220,8 @@ class Networks:
         itself: engines over other directories share its interfaces and address ranges too."""
         fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.set_inheritable(fd, True)  # an nft that outlives us must not undo what the next does
+            # An nft that outlives us must not undo what the next does; a user's pasta stays.
+            os.set_inheritable(fd, self._settings.tier.is_root)
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:

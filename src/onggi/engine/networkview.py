@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..linux.rtnetlink import has_ipv6
 from ..spec.container import Container
 from ..spec.digest import sha256
 from ..spec.network import Endpoint, EndpointOptions, Network, Pool, PortBinding
@@ -29,7 +30,7 @@ def _host_port(port: PortBinding) -> str:
 def _published(c: Container, found: Sequence[Endpoint]) -> dict[str, Any]:
     ports: dict[str, Any] = dict.fromkeys(c.config.exposed_ports) if found else {}
     for endpoint in found:
-        ports.update(bindings(endpoints.shown(endpoint)))
+        ports.update(bindings(endpoints.shown(endpoint, v6=has_ipv6())))
     return ports
 
 

@@ -1,7 +1,8 @@
 """One run of a pod: its namespaces with their network, held by a program that only sleeps.
 
 Nobody watches it: the process that made it ends, and whoever looks next finds out how it is (see
-`reaper`). It keeps the published ports from other programs by the sockets that it was given.
+`reaper`). It keeps the published ports from other programs by the sockets that it was given, and
+the relay of those that the kernel cannot lead to it alive.
 """
 
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from ..linux import pause
+from ..runtime.child import Started
 from ..runtime.plan import BindRoot, InitPlan
 from ..spec.container import Container
 from . import podplan, specgen
@@ -39,12 +41,20 @@ class Hold(Run):
 
         return work
 
+    def go(self) -> Started:
+        started = super().go()
+        if self.relay is not None:
+            self.relay.start(stays=True)
+        return started
+
     def _root(self) -> BindRoot:
         return BindRoot(_make_root(f"{self._services.paths.run}/pause"))
 
     def _plan(self, edits: specgen.Edits, detached: Mapping[str, int]) -> InitPlan:
         plan = super()._plan(edits, detached)
-        held = tuple(self._connection.held) if self._connection else ()
+        held = self._connection.held if self._connection else ()
+        if self.relay is not None:
+            held = (*held, self.relay.life())
         process = plan.process._replace(output="null", kept=held)
         if self._services.tier.ids <= podplan.NOBODY:  # there is nobody but root to be
             process = process._replace(user="")

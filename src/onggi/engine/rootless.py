@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from ..errors import Forbidden, Unavailable
 from ..linux import idmap, namespace, process, tools, userns
+from ..typed import NoReturn
 from . import subids
 from .tier import check_owner
 
@@ -178,29 +179,29 @@ def _be_holder(channel: int, join: int) -> None:
         process.close_range(channel + 1)
         if os.read(channel, 1):
             namespace.unshare(namespace.CLONE_NEWNS)  # what a restricted namespace may not
-            process.set_title(TITLE)
             os.write(channel, b"+")
             os.close(channel)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            _become_small()
-            while True:
-                signal.pause()
+            hold(TITLE)
     finally:
         os._exit(1)
 
 
-def _become_small() -> None:
-    """The same in 0.1 MB, where a program can be executed from memory; else it returns."""
+def hold(title: str) -> NoReturn:
+    """Do nothing until a signal ends us: in 0.1 MB, where a program can be executed from memory."""
     from ..linux import pause
 
+    process.set_title(title)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     try:
         fd = os.memfd_create("onggi")
         os.write(fd, pause.program())
-        os.execve(fd, [TITLE], {})  # noqa: S606 - a program of ours
+        os.execve(fd, [title], {})  # noqa: S606 - a program of ours
     except OSError:
         pass
+    while True:
+        signal.pause()
 
 
 def maps() -> tuple[subids.Map, subids.Map]:

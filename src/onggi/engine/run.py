@@ -45,7 +45,7 @@ from .cgroups import cgroup_of
 from .events import Events
 from .lending import NOTHING, Lent
 from .networks import container_of_mode
-from .paths import Paths, write_file
+from .paths import Paths, read_file, write_file
 from .reaper import ACTIVE, Reaper
 from .tier import ROOT, Tier
 from .volumes import Volumes
@@ -53,6 +53,7 @@ from .wiring import Connection, Wiring
 
 if TYPE_CHECKING:
     from .links import Link
+    from .proxying import Relay
 
 
 class Services(NamedTuple):
@@ -93,6 +94,7 @@ class Run:
         self._connection: Connection | None = None
         self._id_base = 0
         self._links: Sequence[Link] = ()
+        self.relay: Relay | None = None
 
     def go(self) -> Started:
         """Raises OnggiError or OSError; Conflict when the user stopped it meanwhile."""
@@ -156,6 +158,8 @@ class Run:
             from ..runtime import unisolated
 
             unisolated.end_rest()
+        if self.relay is not None:
+            self.relay.stop()
         if self._connection:
             ports.release(self._connection.held)
 
@@ -242,6 +246,10 @@ class Run:
         self._connection = wiring.connect(self.container, wanted, wanted_ports(config))
         self._undo.callback(ports.release, self._connection.held)  # the next try reserves them anew
         self._undo.callback(wiring.disconnect, self.container.id)
+        if self._connection.doors:
+            from .proxying import Relay
+
+            self.relay = Relay(self._services.store, self.container.id, self._connection.doors)
 
     def _linked(self) -> Sequence["Link"]:
         """The containers of --link. Raises NotFound, Conflict."""
@@ -278,6 +286,8 @@ class Run:
         trace.mark("row: running")
         if self._connection is not None:
             self._services.wiring.attach(self._connection, pid)
+            if self.relay is not None and self._services.wiring.is_apart:
+                self.relay.inside = pid
         elif endpoints.has_own_namespace(self.container.config.options.host):
             self._services.wiring.loopback_up(pid)
         trace.mark("network interface, or loopback")
@@ -316,6 +326,20 @@ class Run:
         embedded = any(endpoints.is_user_defined(place.network.name) for place in places)
         resolv_conf = hostfiles.resolv_conf_of(host, embedded=embedded)
         write_file(f"{base}/resolv.conf", resolv_conf)
+        default = next((p.endpoint for p in places if p.network.name == endpoints.DEFAULT), None)
+        if default is not None and container.state.started_ns:
+            self._tell_linked(default.address)
+
+    def _tell_linked(self, address: str) -> None:
+        """Who runs with a link to this container finds it where it is from now on."""
+        from .links import to
+
+        store, paths = self._services.store, self._services.paths
+        for other, names in to(
+            self.container, store.containers.list(all=False), self._services.find
+        ):
+            path = f"{paths.container(other.id)}/hosts"
+            write_file(path, hostfiles.with_link(read_file(path), address, names))
 
 
 def joined(find: Callable[[str], Container], container: Container) -> dict[str, Container]:

@@ -106,6 +106,7 @@ class Watch:
             oom_fd=cgroup_of(self._container).watch_oom(),
             out_of_memory=self._tell_oom,
             settled=None if options.purpose == "build" else leave_unit,
+            relay=run.relay,
         )
         self._oom_told = 0
         checker = self._start_health_checks()

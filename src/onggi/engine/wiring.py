@@ -7,8 +7,8 @@ after the last endpoint go the bridge and our firewall table: an idle host carri
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 
 from ..errors import Conflict, InvalidInput, NotFound, Unavailable
 from ..linux import nftables, process
@@ -16,7 +16,7 @@ from ..network import bridge, drivers, ipam, netns, ports, rules
 from ..spec.container import Container
 from ..spec.network import Endpoint, EndpointOptions, Network, PortBinding
 from ..store.store import Store
-from ..typed import TYPE_CHECKING, NamedTuple
+from ..typed import TYPE_CHECKING, NamedTuple, TypeVar
 from . import endpoints
 from .endpoints import Place
 from .networks import Networks
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from .naming import Naming
 
 STANDARD_RUN = "/run/onggi"
+T = TypeVar("T")
 
 
 class Connection(NamedTuple):
     """A container's endpoints, ready for its process, the first network's first. `published` are
     its ports with real numbers; `held` the sockets that keep them from other programs, which the
-    monitor holds until the end."""
+    monitor holds until the end; `doors` those of them at which somebody has to answer."""
 
     places: tuple[Place, ...]
     published: tuple[PortBinding, ...]
     held: tuple[int, ...]
+    doors: tuple[int, ...] = ()
 
 
 class Wiring:
@@ -51,7 +53,11 @@ class Wiring:
     def naming(self) -> "Naming":
         from .naming import Naming
 
-        return Naming(self._store, self._run)
+        return Naming(self._store, self._run, self._there)
+
+    def _there(self, work: Callable[[], T]) -> T | None:
+        """Do it in the network namespace of the bridges, which is our own."""
+        return work()
 
     def connect(
         self,
@@ -64,36 +70,40 @@ class Wiring:
         self._networks.ensure_built_in()  # takes the lock itself
         with self._networks.locked():
             networks = [self._usable(self._store.networks.get(name)) for name in wanted]
-            bindings, held = self._reserve(networks, ports_, container.name)
+            bindings, held, doors = self._reserve(networks, ports_, container.name)
             who = endpoints.named(container)
             try:
                 self._release_dead(bindings)
                 places = self._places(who, networks, tuple(wanted.values()), bindings)
                 for place in places:
-                    drivers.ensure(place.network)
+                    self._ensure(place.network)
                 self._apply_rules(self._used())
                 if _has_names(places):
                     self.naming.update()
                 elif self._networks.serves_names():
                     self.naming.repair()
-                if held and not self._has_firewall:
-                    held = self._relayed(places, bindings, held)
+                if not self._has_firewall:
+                    doors = self._opened(bindings, held)
             except BaseException:
                 ports.release(held)
                 self._store.networks.release(container.id)
                 self._take_down_unused()
                 raise
-        return Connection(places, bindings, tuple(held))
+        return Connection(places, bindings, held, doors)
+
+    def _ensure(self, network: Network) -> None:
+        """What the network needs before its first endpoint."""
+        self._there(lambda: drivers.ensure(network))
 
     @staticmethod
-    def _relayed(
-        places: Sequence[Place], bindings: tuple[PortBinding, ...], held: list[int]
-    ) -> list[int]:
-        """The same descriptors with one that keeps a relay in user space alive."""
+    def _opened(bindings: Sequence[PortBinding], held: tuple[int, ...]) -> tuple[int, ...]:
+        """Without a firewall the kernel leads nothing to a container: all of it is relayed."""
         from . import proxying
 
-        chosen = endpoints.publisher(places)
-        return [*held, proxying.start(chosen.endpoint, bindings, held)] if chosen else held
+        proxying.check(bindings)
+        for descriptor in held:
+            ports.open_door(descriptor)
+        return held
 
     def _usable(self, reference: Network) -> Network:
         """The network with a range. Raises InvalidInput for what is no network to be on."""
@@ -104,17 +114,25 @@ class Wiring:
 
     def _reserve(
         self, networks: Sequence[Network], wanted: tuple[PortBinding, ...], name: str
-    ) -> tuple[tuple[PortBinding, ...], list[int]]:
+    ) -> ports.Reserved:
         """Ports are published where a network of the container is a bridge that leads out."""
         out = endpoints.publishing(networks)
         if not wanted or not out:
-            return (), []
+            return ports.Reserved()
+        bindings = [endpoints.bound(port, out) for port in wanted]
+        return self._reserved(bindings, name, self._reach(out))
+
+    def _reach(self, networks: Sequence[Network]) -> ports.Reach:
+        families = (any(n.ipv4 for n in networks), any(n.ipv6 for n in networks))
+        return ports.Reach(*families, doors=True)
+
+    def _reserved(
+        self, bindings: Sequence[PortBinding], name: str, reach: ports.Reach
+    ) -> ports.Reserved:
         try:
-            bindings = [endpoints.bound(port, out) for port in wanted]
-            v4, v6 = (any(flags) for flags in zip(*((n.ipv4, n.ipv6) for n in out), strict=True))
-            return ports.reserve(bindings, name=name, v4=v4, v6=v6)
+            return ports.reserve(bindings, name=name, reach=reach)
         except Conflict as error:
-            error.hint = self._publisher(wanted) or error.hint
+            error.hint = self._publisher(bindings) or error.hint
             raise
 
     def _places(
@@ -151,8 +169,7 @@ class Wiring:
         for endpoint in self._store.networks.endpoints() if wanted else ():
             has = {(port.protocol, port.host_port) for port in endpoint.ports}
             if has & wanted and not self._lives(endpoint.container_id):
-                bridge.detach(endpoint)
-                self._store.networks.release(endpoint.container_id)
+                self._drop(endpoint)
 
     def sweep(self) -> None:
         """Finish what killed commands and monitors left: endpoints of containers that are gone,
@@ -160,9 +177,13 @@ class Wiring:
         with self._networks.locked():
             for endpoint in self._store.networks.endpoints():
                 if not self._lives(endpoint.container_id):
-                    bridge.detach(endpoint)
-                    self._store.networks.release(endpoint.container_id)
+                    self._drop(endpoint)
             self._take_down_unused()
+
+    def _drop(self, endpoint: Endpoint) -> None:
+        """Of a container that is gone."""
+        self._there(lambda: bridge.detach(endpoint))
+        self._store.networks.release(endpoint.container_id)
 
     def _lives(self, container_id: str) -> bool:
         """Also without its monitor, which held the ports: the rules still lead to it."""
@@ -188,17 +209,21 @@ class Wiring:
         self, place: Place, pid: int, *, default_route: bool = False, default_route6: bool = False
     ) -> None:
         endpoint = place.endpoint
-        drivers.attach(
-            place.network,
-            endpoint,
-            pid,
-            default_route=default_route,
-            default_route6=default_route6,
-            settings=endpoints.sysctls(endpoint.driver_options, endpoint.interface),
+        self._there(
+            lambda: drivers.attach(
+                place.network,
+                endpoint,
+                pid,
+                default_route=default_route,
+                default_route6=default_route6,
+                settings=endpoints.sysctls(endpoint.driver_options, endpoint.interface),
+            )
         )
 
-    def check_user_defined(self) -> None:
-        """Raises Unsupported where there are only the built-in networks."""
+    is_apart = False  # whether we cannot reach a container's address
+
+    def check_driver(self, driver: str) -> None:
+        """Raises Unsupported for networks that there cannot be here."""
 
     def join(self, container: Container, network: Network, options: EndpointOptions) -> None:
         """Put a container that runs on one more network, at once."""
@@ -209,7 +234,7 @@ class Wiring:
             try:
                 who = endpoints.named(container)
                 (place,) = self._places(who, [network], [options], (), taken)
-                drivers.ensure(network)
+                self._ensure(network)
                 self._apply_rules(self._used())
                 self._attach(place, container.state.pid)
                 self._redirect(container)
@@ -226,21 +251,23 @@ class Wiring:
             self._leave(container, network)
 
     def _leave(self, container: Container, network: Network) -> None:
+        pid = container.state.pid
         for endpoint in self._store.networks.endpoints(
             network_id=network.id, container_id=container.id
         ):
-            drivers.detach(network, endpoint, container.state.pid)
+            self._there(partial(drivers.detach, network, endpoint, pid))
         self._store.networks.release(container.id, network.id)
         self._rename()
         self._redirect(container)
         if network.id not in self._used():
-            drivers.remove(network)
+            self._there(lambda: drivers.remove(network))
 
     def _redirect(self, container: Container) -> None:
         """After a change of its networks: the container's way out, and where its ports lead."""
         places = self._places_of(container.id)
         out, out6 = endpoints.ways_out(places)
-        netns.route(container.state.pid, out and out.endpoint, out6 and out6.endpoint)
+        ways = (out and out.endpoint, out6 and out6.endpoint)
+        self._there(lambda: netns.route(container.state.pid, *ways))
         chosen = endpoints.publisher(places)
         published = container.state.published if chosen else ()
         network_id = chosen.network.id if chosen else ""
@@ -249,7 +276,7 @@ class Wiring:
             self._store.networks.publish(container.id, network_id, published)
             if chosen:
                 endpoint = chosen.endpoint._replace(ports=published)
-                bridge.open_published(endpoint, chosen.network)
+                self._there(partial(bridge.open_published, endpoint, chosen.network))
         self._apply_rules(self._used())
 
     def _places_of(self, container_id: str) -> list[Place]:
@@ -263,7 +290,7 @@ class Wiring:
         """Forget a network, and its bridge. Raises Conflict while containers are on it."""
         with self._networks.locked():
             self._store.networks.remove(network.id)
-            drivers.remove(network)
+            self._there(lambda: drivers.remove(network))
             self._apply_rules(self._used())
 
     def on_default(self, container_id: str) -> Endpoint | None:
@@ -297,7 +324,7 @@ class Wiring:
             later = [e for e in left if links_later and not e.ports]
             for endpoint in left:
                 if endpoint not in later:
-                    bridge.detach(endpoint)
+                    self._there(partial(bridge.detach, endpoint))
             self._store.networks.release(container_id)
             self._rename()
             mine = {endpoint.network_id for endpoint in left}
@@ -310,7 +337,7 @@ class Wiring:
     def detach(self, left: Sequence[Endpoint]) -> None:
         """Remove what `disconnect` left."""
         for endpoint in left:
-            bridge.detach(endpoint)
+            self._there(partial(bridge.detach, endpoint))
 
     def _is_mine(self, container_id: str) -> bool:
         """Whether this process is the container's monitor (until a start, that is its creator)."""
@@ -320,7 +347,7 @@ class Wiring:
             return False
         return state.status != "created" and state.monitor_pid == os.getpid()
 
-    def _publisher(self, wanted: tuple[PortBinding, ...]) -> str | None:
+    def _publisher(self, wanted: Sequence[PortBinding]) -> str | None:
         """Which container has one of the ports: more use than the name of its monitor's program."""
         numbers = {(port.host_port, port.protocol) for port in wanted if port.host_port}
         for endpoint in self._store.networks.endpoints():
@@ -381,13 +408,14 @@ class Wiring:
             for endpoint in self._store.networks.endpoints():
                 network = networks[endpoint.network_id]
                 if network.bridge and self._lives(endpoint.container_id):
-                    drivers.ensure(network)
+                    self._ensure(network)
                     self._reattach(Place(network, endpoint))
             self._apply_rules(self._used())
             if not self._networks.overrides_drops() and self._has_firewall:
                 from ..network import opening
 
-                opening.apply(self._table, ())  # of the time when it was wanted
+                # Of the time when it was wanted.
+                self._there(lambda: opening.apply(self._table, ()))
             self._rename()
             if self._networks.serves_names():
                 self.naming.repair()
@@ -395,7 +423,7 @@ class Wiring:
     def _reattach(self, place: Place) -> None:
         """The container's interface, when it lost its bridge or is gone."""
         pid = self._store.containers.get(place.endpoint.container_id).state.pid
-        if not pid or bridge.reconnect(place.endpoint, place.network):
+        if not pid or self._there(lambda: bridge.reconnect(place.endpoint, place.network)):
             return
         out, out6 = endpoints.ways_out(self._places_of(place.endpoint.container_id))
         self._attach(place, pid, default_route=place == out, default_route6=place == out6)
@@ -411,7 +439,7 @@ class Wiring:
         used = self._used()
         for network in self._store.networks.list():
             if network.id not in used:
-                drivers.remove(network)
+                self._there(partial(drivers.remove, network))
         self._apply_rules(used)
 
     def _used(self) -> set[str]:
@@ -425,13 +453,13 @@ class Wiring:
 
     def _install(self, text: str, bridges: Sequence[str] = ()) -> None:
         try:
-            bridge.apply(text, self._table)
+            self._there(lambda: bridge.apply(text, self._table))
             if self._networks.overrides_drops():
                 from ..network import opening
 
-                opening.apply(self._table, bridges)
+                self._there(lambda: opening.apply(self._table, bridges))
         except (Unavailable, OSError):
-            if nftables.is_usable():
+            if self._there(nftables.is_usable):
                 raise
             self._has_firewall = False  # the user was told when the container was made
 

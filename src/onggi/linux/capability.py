@@ -3,10 +3,12 @@
 Names are upper case without "CAP_" (docker's spelling). Numbers: include/uapi/linux/capability.h.
 """
 
+import os
 from collections.abc import Iterable
 from struct import pack, unpack
 
 from ..errors import InvalidInput
+from . import userns
 from .libc import buffer, syscall
 
 NAMES = (
@@ -99,3 +101,19 @@ def set_ambient(mask: int) -> None:
     for number in range(mask.bit_length()):
         if mask >> number & 1:
             syscall("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
+
+
+def give_up(user: int) -> None:
+    """Of root: every right, for good, and become that user and group; in a user namespace that has
+    no such id, root without rights. Of others nothing."""
+    if os.geteuid() != 0:
+        return
+    drop_bounding(0)
+    try:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)  # clears the capabilities
+    except OSError:
+        if userns.is_initial():
+            raise
+        capset(0, 0, 0)

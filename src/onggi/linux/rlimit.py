@@ -54,6 +54,13 @@ def apply(limits: Iterable[Limit]) -> None:
         resource.setrlimit(_RESOURCES[name], (soft, hard))
 
 
+def allow_files(count: int) -> None:
+    """So many open files, or as many as may be."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    count = count if most == UNLIMITED else min(count, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
 def _at_most(value: int, ceiling: int) -> bool:
     return ceiling == UNLIMITED or (value != UNLIMITED and value <= ceiling)
 

@@ -157,6 +157,11 @@ def inside(namespace_fd: int) -> Iterator[None]:
         os.close(home)
 
 
+def has_ipv6() -> bool:
+    """Whether this kernel, and this network namespace, has IPv6."""
+    return os.path.exists("/proc/net/if_inet6")
+
+
 def create_bridge(name: str, *, mac: str, mtu: int) -> nlmsg.Request:
     """A bridge, down. Its MAC is its own: else it takes the lowest of its ports', which change."""
     body = (

@@ -6,6 +6,7 @@ engine's callback.
 
     container stdout/stderr/pty ──> log, every client with OUTPUT
     client STDIN frames ──────────> container stdin/pty
+    a door readable ──────────────> the relay of published ports is started, until it ends again
     pidfd readable ───────────────> drain, on_exit(code), EXITED to every client, return
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from .. import shelf
 from .. import signals as signal
 from ..streams import CLOSE_STDIN, EXITED, RESIZE, STDERR, STDIN, STDOUT
-from ..typed import NamedTuple
+from ..typed import NamedTuple, Protocol
 from .attach import HELLO, INPUT, OUTPUT, Client
 from .log import Log
 
@@ -30,6 +31,19 @@ STDIN_HIGH_WATER = 1 << 18
 DRAIN_S = 0.2  # how long a grandchild that holds the pipe may keep us after the process ended
 SETTLED_S = 0.1
 GOODBYE_S = 5.0  # how long clients may take to read the rest
+
+
+class Doors(Protocol):
+    """Sockets of published ports at which nobody answers before somebody knocks."""
+
+    @property
+    def doors(self) -> tuple[int, ...]: ...
+
+    def start(self) -> int:
+        """A pidfd of who answers; -1 for nobody, now and later."""
+
+    def ended(self) -> bool:
+        """After the pidfd told so: whether another is to answer the next knock."""
 
 
 class Task(NamedTuple):
@@ -46,6 +60,7 @@ class Task(NamedTuple):
     oom_fd: int = -1  # readable when its control group has run out of memory
     out_of_memory: Callable[[], None] | None = None  # told then
     settled: Callable[[], None] | None = None  # told once when it has run for SETTLED_S
+    relay: Doors | None = None
 
 
 def supervise(
@@ -94,6 +109,8 @@ class _Loop:
         self.stdin_fd = task.pty_fd if task.pty_fd >= 0 else task.stdin_fd
         self.terminal_fd = task.pty_fd
         self.oom_fd = task.oom_fd
+        self.relay_fd = -1  # a pidfd of it
+        self.doors = task.relay.doors if task.relay is not None else ()
         self.stdin_closing = False
         self.sources: dict[int, int] = {}
         for fd, stream in (
@@ -148,6 +165,8 @@ class _Loop:
             wanted[self.task.pidfd] = select.POLLIN
             if self.oom_fd >= 0:
                 wanted[self.oom_fd] = select.POLLIN
+            doors = self.doors if self.relay_fd < 0 else (self.relay_fd,)
+            wanted.update(dict.fromkeys(doors, select.POLLIN))
         if self.server is not None:
             wanted[self.server.fileno()] = select.POLLIN
         if self.log is not None and self.log.waiting() >= 0:
@@ -182,6 +201,18 @@ class _Loop:
             self.serve(self.clients[fd], events)
         elif self.log is not None and fd == self.log.waiting():
             self.log.flush()
+        elif self.task.relay is not None:
+            self._relay(fd, self.task.relay)
+
+    def _relay(self, fd: int, relay: Doors) -> None:
+        if fd in self.doors and self.relay_fd < 0:
+            self.relay_fd = relay.start()
+            if self.relay_fd < 0:
+                self.doors = ()
+        elif fd == self.relay_fd:
+            self.relay_fd = -1
+            if not relay.ended():
+                self.doors = ()
 
     def _out_of_memory(self, events: int) -> None:
         try:

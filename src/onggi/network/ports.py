@@ -1,8 +1,9 @@
 """Host ports held by bound sockets: a port is ours exactly as long as its descriptor is open.
 
-The sockets carry no traffic: packets to them are redirected before they arrive, and a filter drops
+Most sockets carry no traffic: packets to them are redirected before they arrive, and a filter drops
 whatever comes while no rule is there, so a client that is early retries instead of being refused.
-Whoever holds the descriptors (the container's monitor) frees the ports by ending.
+Doors are those that the kernel cannot redirect, IPv6's loopback above all: what comes to them is
+relayed (proxy). Whoever holds the descriptors (the container's monitor) frees the ports by ending.
 """
 
 import _socket
@@ -12,12 +13,13 @@ from collections.abc import Iterable
 from struct import pack
 
 from ..errors import Conflict, InvalidInput, OnggiError
-from ..linux import libc
+from ..linux import libc, rtnetlink
 from ..spec.network import PortBinding
+from ..typed import NamedTuple
 from . import ipam, rules
 
 _LISTEN, _UNCONNECTED = "0A", "07"  # states in /proc/net/tcp and /proc/net/udp
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _BPF_RETURN = 0x06
 _SCTP = 132
 _TRIES = 32  # for a free port of both families
@@ -27,27 +29,72 @@ _KINDS = {
     "sctp": (_socket.SOCK_STREAM, _SCTP),
 }
 _EVERY4, _EVERY6 = "0.0.0.0", "::"  # noqa: S104 - docker's default; the firewall still rules
+_LOOPBACK6 = "::1"
+_BACKLOG = 1024
 
 
-def reserve(
-    bindings: Iterable[PortBinding], *, name: str, v4: bool = True, v6: bool = False
-) -> tuple[tuple[PortBinding, ...], list[int]]:
-    """Bind every host port, all or none; (the bindings with real numbers, descriptors to hold).
+class Reserved(NamedTuple):
+    """The bindings with real numbers; descriptors to hold, and which of them are doors."""
+
+    bindings: tuple[PortBinding, ...] = ()
+    held: tuple[int, ...] = ()
+    doors: tuple[int, ...] = ()
+
+
+class Reach(NamedTuple):
+    """What the kernel leads to the container: the families that "every address" stands for. With
+    `doors` the rest is to be relayed, and "every address" is both families."""
+
+    v4: bool = True
+    v6: bool = False
+    doors: bool = False
+
+
+DIRECT = Reach()
+
+
+def reserve(bindings: Iterable[PortBinding], *, name: str, reach: Reach = DIRECT) -> Reserved:
+    """Bind every host port, all or none.
 
     `name` is the container's, for the error. Port 0 takes a free one of the host's ephemeral range,
-    a range the first free of it. `v4` and `v6` are the families that "every address" stands for.
+    a range the first free of it.
     """
     real: list[PortBinding] = []
     held: list[int] = []
+    doors: list[int] = []
     try:
         for binding in bindings:
-            port, descriptors = _hold(binding, _host_addresses(binding, v4=v4, v6=v6), name)
+            addresses = _host_addresses(binding, reach)
+            port, descriptors = _hold(binding, addresses, name)
             held += descriptors
             real.append(binding._replace(host_port=port, last_host_port=0))
+            if reach.doors and binding.protocol != "sctp":
+                for address, descriptor in zip(addresses, descriptors, strict=True):
+                    if _is_door(address, reach):
+                        open_door(descriptor)
+                        doors.append(descriptor)
     except BaseException:
         release(held)
         raise
-    return tuple(real), held
+    return Reserved(tuple(real), tuple(held), tuple(doors))
+
+
+def _is_door(address: str, reach: Reach) -> bool:
+    if ":" not in address:
+        return not reach.v4
+    return not reach.v6 or address in (_EVERY6, _LOOPBACK6)
+
+
+def open_door(descriptor: int) -> None:
+    """Let in what comes to the socket: take the filter off that keeps it from taking anything."""
+    door = _socket.socket(fileno=descriptor)
+    try:
+        door.setsockopt(_socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    except FileNotFoundError:
+        pass  # there was none
+    if door.type == _socket.SOCK_STREAM:
+        door.listen(_BACKLOG)
+    door.detach()
 
 
 def release(held: Iterable[int]) -> None:
@@ -122,10 +169,12 @@ def _any_port() -> int:
     return first + int.from_bytes(os.urandom(4), "big") % (last - first + 1)
 
 
-def _host_addresses(binding: PortBinding, *, v4: bool, v6: bool) -> list[str]:
+def _host_addresses(binding: PortBinding, reach: Reach) -> list[str]:
     if not 0 <= binding.host_port < 65536 or binding.protocol not in _KINDS:
         raise InvalidInput(f"invalid host port {binding.host_port}/{binding.protocol}")
     if not binding.host_ip:
+        more = reach.doors and binding.protocol != "sctp"
+        v4, v6 = reach.v4 or more, reach.v6 or (more and rtnetlink.has_ipv6())
         return [address for wanted, address in ((v4, _EVERY4), (v6, _EVERY6)) if wanted]
     ipam.parse_address(binding.host_ip)
     return [binding.host_ip]

@@ -1,30 +1,30 @@
-"""Published ports without nftables: one small process per container relays them in user space.
+"""Published ports in user space, where the kernel cannot lead them to the container: one small
+process per container relays them, while somebody connects.
 
-It listens on the sockets that the container's monitor holds, and ends with the monitor's end of a
-pipe. The container sees the host's address, not the client's: only the kernel can keep that.
+It listens on sockets that the container's monitor holds, and ends with the monitor's end of a pipe,
+or when nobody has come for a while. The container sees the host's address, not the client's: only
+the kernel can keep that.
 """
 
 import json
 import os
-import resource
 import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ..linux import capability, process
+from ..linux import capability, namespace, process, rlimit
 from ..spec import codec
 from ..typed import Any, NamedTuple
 
 LIFE_FD, FIRST_FD = 3, 4
 _CHUNK = 1 << 16
-_BACKLOG = 1024
 _CONNECT_S = 10.0
 _FLOW_S = 60.0  # a UDP sender that is silent this long is forgotten
 _MAX_FLOWS = 1024
 _FILES = 16384
-_SO_DETACH_FILTER = 27
+_NOBODY = 65534
 
 
 class Target(NamedTuple):
@@ -35,24 +35,40 @@ class Target(NamedTuple):
     port: int
 
 
-class Relay:
-    """The event loop. `life` becomes readable when it is to end."""
+class Orders(NamedTuple):
+    """A target for each door. With `inside` the descriptor of a network namespace follows them, to
+    connect in; what `stays` does not end for want of connections."""
 
-    def __init__(self, life: int, doors: Sequence[tuple[socket.socket, Target]]) -> None:
+    targets: tuple[Target, ...]
+    inside: bool = False
+    stays: bool = False
+
+
+class Relay:
+    """The event loop. `life` becomes readable when it is to end; with `patience_s` it also ends
+    after so long a time without a connection, and the doors stay as they are."""
+
+    def __init__(
+        self,
+        life: int,
+        doors: Sequence[tuple[socket.socket, Target]],
+        *,
+        patience_s: float | None = None,
+    ) -> None:
         self._life = life
+        self._patience_s = patience_s
         self._epoll = select.epoll()
         self._work: dict[int, Callable[[int], None]] = {}
         self._sockets: dict[int, socket.socket] = {}
         self._flows: dict[tuple[int, Any], tuple[socket.socket, float]] = {}
         self._epoll.register(life, select.EPOLLIN)
         for door, target in doors:
-            _detach_filter(door)
             door.setblocking(False)
             if target.protocol == "udp":
                 self.watch(door, self._datagrams(door, target))
             else:
-                door.listen(_BACKLOG)
                 self.watch(door, self._accept(door, target))
+        self._doors = len(doors)
 
     def watch(self, one: socket.socket, work: Callable[[int], None]) -> None:
         self._work[one.fileno()] = work
@@ -68,7 +84,7 @@ class Relay:
         one.close()
 
     def run(self) -> None:
-        """Until the other end of `life` is closed; then everything is."""
+        """Until the other end of `life` is closed, or patience ends; then everything is closed."""
         while self._turn():
             self._forget_flows()
         for one in tuple(self._sockets.values()):
@@ -76,7 +92,10 @@ class Relay:
         self._epoll.close()
 
     def _turn(self) -> bool:
-        for descriptor, events in self._epoll.poll(_FLOW_S):
+        ready = self._epoll.poll(_FLOW_S if self._patience_s is None else self._patience_s)
+        if not ready and self._patience_s is not None and len(self._sockets) == self._doors:
+            return False
+        for descriptor, events in ready:
             if descriptor == self._life:
                 return False
             work = self._work.get(descriptor)
@@ -219,30 +238,19 @@ class Pair:
                 self._relay.drop(one)
 
 
-def _detach_filter(door: socket.socket) -> None:
-    """The one that kept the socket from taking anything."""
-    try:
-        door.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-    except FileNotFoundError:
-        pass
-
-
-def give_up_rights() -> None:
-    if os.geteuid() == 0:
-        capability.drop_bounding(0)
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-    process.set_no_new_privileges()
-
-
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
-    """`onggi-proxy TARGETS`, as JSON; the sockets that lead there follow the pipe."""
-    targets = [codec.decode(Target, item) for item in json.loads(argv[0])]
-    process.close_range(FIRST_FD + len(targets))
+    """`onggi-proxy ORDERS`, as JSON; the sockets follow the pipe."""
+    orders = codec.decode(Orders, json.loads(argv[0]))
+    after = FIRST_FD + len(orders.targets)
+    process.close_range(after + orders.inside)
     process.set_title("onggi proxy")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
-    doors = [socket.socket(fileno=FIRST_FD + number) for number in range(len(targets))]
-    give_up_rights()
-    Relay(LIFE_FD, list(zip(doors, targets, strict=True))).run()
+    rlimit.allow_files(_FILES)
+    doors = [socket.socket(fileno=FIRST_FD + number) for number in range(len(orders.targets))]
+    if orders.inside:
+        namespace.setns(after, namespace.CLONE_NEWNET)
+        os.close(after)
+    capability.give_up(_NOBODY)
+    process.set_no_new_privileges()
+    patience_s = None if orders.stays else _FLOW_S
+    Relay(LIFE_FD, list(zip(doors, orders.targets, strict=True)), patience_s=patience_s).run()
     return 0

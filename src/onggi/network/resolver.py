@@ -13,14 +13,13 @@ an id of its own. It ends when the table has no client left.
 import errno
 import json
 import os
-import resource
 import select
 import socket
 import time
 from array import array
 from collections.abc import Callable, Mapping
 
-from ..linux import capability, cgroup, inotify, landlock, process
+from ..linux import capability, cgroup, inotify, landlock, process, rlimit
 from ..spec import codec
 from ..typed import Any, NamedTuple
 from . import names
@@ -451,27 +450,18 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     return data, list(fds)
 
 
-def give_up_rights() -> None:
-    """All that root has and the work does not need."""
-    if os.geteuid() == 0:
-        capability.drop_bounding(0)
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)  # clears the capabilities
-    process.set_no_new_privileges()
-    process.set_dumpable(False)
-    if landlock.version():
-        landlock.restrict(0, ())
-
-
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """`onggi-resolver`, with the control socket and the table's directory as descriptors."""
     process.close_range(DIRECTORY_FD + 1)
     process.set_title("onggi resolver")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+    rlimit.allow_files(_FILES)
     control = socket.socket(fileno=CONTROL_FD)
     changes = inotify.watch(f"/proc/self/fd/{DIRECTORY_FD}")
     cgroup.leave_unit(cgroup.host_layout())  # of whichever command it was that found none
-    give_up_rights()
+    capability.give_up(NOBODY)
+    process.set_no_new_privileges()
+    process.set_dumpable(False)
+    if landlock.version():
+        landlock.restrict(0, ())
     Resolver(control, DIRECTORY_FD, changes).run()
     return 0

@@ -9,7 +9,7 @@ The packet's way, IPv4 and IPv6 alike:
   raw        before connection tracking: nothing from outside may claim or reach 127/8 or a
              container's own address; a container may send only from its network's range
   published  destination NAT for published ports, for packets to any address of this host, from
-             outside, from containers (prerouting) and from the host itself (output)
+             outside, from containers (prerouting) and from the host itself (output); not to ::1
   forward    into a network: answers, published ports and the network's own containers, else drop;
              out of an internal network: nothing
   postroute  masquerade what leaves a network for elsewhere; and what was redirected and comes from
@@ -233,6 +233,8 @@ def _published(found: Sequence[tuple[_Family, Sequence[_Target]]]) -> list[str]:
         lines += [
             f"chain {hook} {{",
             f"type nat hook {hook} priority -100; policy accept;",
+            # The kernel sends nothing from ::1 over another interface: that is relayed.
+            *([f"{_V6.word} daddr {_V6.loopback} return"] if hook == "output" else ()),
             "fib daddr type local jump published",
             "}",
         ]

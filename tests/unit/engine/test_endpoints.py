@@ -9,7 +9,7 @@ from onggi.linux.nftables import Chain
 from onggi.network import opening
 from onggi.network.options import ICC, PREFIX, bridge_options, parent_options
 from onggi.spec.container import HostOptions
-from onggi.spec.network import Endpoint, EndpointOptions, Network, NetworkOptions, Pool
+from onggi.spec.network import Endpoint, EndpointOptions, Network, NetworkOptions, Pool, PortBinding
 
 NET = Network(
     "n1", "net1", "bridge", "10.1.0.0/24", "10.1.0.1", "onggi1",
@@ -53,7 +53,7 @@ def test_a_second_range_is_used_when_the_first_is_full() -> None:
 def test_ipv6_alone() -> None:
     found = addressed(SIX, EndpointOptions())
     assert (found.address, found.address6, found.gateway6) == ("", "fd00::2", "fd00::1")
-    assert endpoints.shown(found._replace(ports=())) == []
+    assert endpoints.shown(found._replace(ports=()), v6=True) == []
 
 
 def test_the_way_out_is_of_the_highest_priority_then_the_first_by_name() -> None:
@@ -177,3 +177,25 @@ def test_a_config_only_network_gives_what_it_has() -> None:
     assert made.subnet == "10.7.0.0/24" and made.config_from == "s"
     with pytest.raises(Forbidden, match="user-specified configurations are not supported"):
         plan(NetworkOptions("x", config_from="s", internal=True), source)
+
+
+@pytest.mark.parametrize(
+    ("address", "address6", "v6", "expected"),
+    [
+        ("10.0.0.2", "", True, ["0.0.0.0", "::", "192.0.2.1", "0.0.0.0"]),
+        ("10.0.0.2", "", False, ["0.0.0.0", "192.0.2.1", "0.0.0.0"]),
+        ("10.0.0.2", "fd00::2", True, ["0.0.0.0", "::", "192.0.2.1", "0.0.0.0", "::"]),
+        ("127.0.0.2", "", True, ["0.0.0.0", "192.0.2.1", "0.0.0.0"]),
+    ],
+)
+def test_where_published_ports_are_shown(
+    address: str, address6: str, v6: bool, expected: list[str]
+) -> None:
+    """By both families, SCTP only by those that the container has."""
+    ports = (
+        PortBinding("", 80, 80),
+        PortBinding("192.0.2.1", 81, 80),
+        PortBinding("", 9, 9, "sctp"),
+    )
+    found = Endpoint("n", "c", address, 24, "", "", "", ports, address6=address6)
+    assert [port.host_ip for port in endpoints.shown(found, v6=v6)] == expected

@@ -158,6 +158,56 @@ def test_clients_join_and_leave_by_the_socket(tmp_path: Path) -> None:
     assert seen == [b"go\n", 4, 4]
 
 
+class Answering:
+    """A relay that takes one connection for itself and ends."""
+
+    def __init__(self, door: socket.socket, status: int) -> None:
+        self.door = door
+        self.doors = (door.fileno(),)
+        self.status = status
+        self.started = 0
+        self.pidfd = -1
+
+    def start(self) -> int:
+        self.started += 1
+        pid = os.fork()
+        if pid == 0:
+            connection, _ = self.door.accept()
+            connection.send(b"here")
+            os._exit(self.status)
+        self.pidfd = os.pidfd_open(pid)
+        return self.pidfd
+
+    def ended(self) -> bool:
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        os.close(self.pidfd)
+        return self.status == 0
+
+
+@pytest.mark.parametrize(("status", "answers"), [(0, 3), (1, 1)])
+def test_the_relay_is_started_for_who_knocks(tmp_path: Path, status: int, answers: int) -> None:
+    """Anew each time it has done its work; not after it failed."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        relay = Answering(door, status)
+        task = started("read x", stdin=True)._replace(relay=relay)
+        mine, theirs = socket.socketpair()
+        attachment = Attachment(mine, INPUT)
+
+        def knock() -> None:
+            for _ in range(answers):
+                with socket.create_connection(door.getsockname(), timeout=60) as client:
+                    assert client.recv(16) == b"here"
+            attachment.send_stdin(b"\n")
+
+        thread = threading.Thread(target=knock)
+        thread.start()
+        supervise(task, first_client=theirs, on_exit=lambda code: "")
+        thread.join(60)
+    os.close(task.pidfd)
+    attachment.close()
+    assert relay.started == answers
+
+
 def test_nonsense_from_a_client_drops_only_the_client() -> None:
     mine, theirs = socket.socketpair()
     mine.sendall(b"\xff" * 64)

@@ -27,7 +27,7 @@ def taken() -> Iterator[socket.socket]:
 
 def test_ephemeral_ports_become_real_numbers() -> None:
     asked = (PortBinding(HERE, 0, 80), PortBinding("", 0, 80), PortBinding(HERE, 0, 53, "udp"))
-    real, held = ports.reserve(asked, name="web")
+    real, held, _ = ports.reserve(asked, name="web")
     try:
         with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
             low, high = map(int, file.read().split())
@@ -40,13 +40,13 @@ def test_ephemeral_ports_become_real_numbers() -> None:
 
 def test_a_held_port_is_refused_until_released() -> None:
     for protocol in ("tcp", "udp"):
-        real, held = ports.reserve((PortBinding(HERE, 0, 80, protocol),), name="one")
+        real, held, _ = ports.reserve((PortBinding(HERE, 0, 80, protocol),), name="one")
         with pytest.raises(Conflict):
             ports.reserve(real, name="two")
         with pytest.raises(Conflict):
             ports.reserve((real[0]._replace(host_ip=""),), name="two")
         ports.release(held)
-        again, held = ports.reserve(real, name="two")
+        again, held, _ = ports.reserve(real, name="two")
         assert again == real
         ports.release(held)
 
@@ -70,7 +70,7 @@ def test_all_or_none(taken: socket.socket) -> None:
     wanted = (PortBinding(HERE, free, 80), PortBinding(HERE, taken.getsockname()[1], 81))
     with pytest.raises(Conflict):
         ports.reserve(wanted, name="web")
-    _real, held = ports.reserve(wanted[:1], name="web")
+    _real, held, _ = ports.reserve(wanted[:1], name="web")
     ports.release(held)
 
 
@@ -83,12 +83,12 @@ def test_a_port_of_connections_in_time_wait_is_free(taken: socket.socket) -> Non
     taken.close()
     with socket.socket() as naive, pytest.raises(OSError, match="in use"):
         naive.bind(address)
-    _real, held = ports.reserve((PortBinding(HERE, address[1], 80),), name="web")
+    _real, held, _ = ports.reserve((PortBinding(HERE, address[1], 80),), name="web")
     ports.release(held)
 
 
 def test_nobody_answers_on_a_held_port() -> None:
-    real, held = ports.reserve((PortBinding(HERE, 0, 80),), name="web")
+    real, held, _ = ports.reserve((PortBinding(HERE, 0, 80),), name="web")
     with socket.socket() as client, pytest.raises(TimeoutError):
         client.settimeout(0.2)
         client.connect((HERE, real[0].host_port))
@@ -97,7 +97,7 @@ def test_nobody_answers_on_a_held_port() -> None:
 
 @pytest.mark.sec("F8")
 def test_one_of_many_wins() -> None:
-    _real, held = ports.reserve((PortBinding(HERE, 0, 80),), name="probe")
+    _real, held, _ = ports.reserve((PortBinding(HERE, 0, 80),), name="probe")
     port = _real[0].host_port
     ports.release(held)
     won: list[int] = []
@@ -132,10 +132,10 @@ def test_refusals() -> None:
 
 
 def test_a_range_takes_the_first_free_port() -> None:
-    (first,), held = ports.reserve((PortBinding("127.0.0.1", 0, 80),), name="x")
+    (first,), held, _ = ports.reserve((PortBinding("127.0.0.1", 0, 80),), name="x")
     try:
         wanted = first._replace(last_host_port=min(first.host_port + 20, 65535))
-        (second,), more = ports.reserve((wanted,), name="y")
+        (second,), more, _ = ports.reserve((wanted,), name="y")
         ports.release(more)
         assert first.host_port < second.host_port <= wanted.last_host_port
         assert second.last_host_port == 0
@@ -146,7 +146,9 @@ def test_a_range_takes_the_first_free_port() -> None:
 
 
 def test_every_address_is_both_families_with_one_number() -> None:
-    (port,), held = ports.reserve((PortBinding("", 0, 80),), name="x", v6=True)
+    (port,), held, _ = ports.reserve(
+        (PortBinding("", 0, 80),), name="x", reach=ports.Reach(v6=True)
+    )
     try:
         assert len(held) == 2
         for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
@@ -160,6 +162,34 @@ def test_every_address_is_both_families_with_one_number() -> None:
 
 
 def test_sctp_has_a_number_whether_or_not_the_kernel_has_its_sockets() -> None:
-    (port,), held = ports.reserve((PortBinding("", 0, 80, "sctp"),), name="x")
+    (port,), held, _ = ports.reserve((PortBinding("", 0, 80, "sctp"),), name="x")
     ports.release(held)
     assert port.host_port
+
+
+def test_doors_are_what_the_kernel_does_not_lead_to_the_container() -> None:
+    """Of a network with IPv4 alone: whoever knocks waits for the relay, instead of for nothing."""
+    asked = (PortBinding("", 0, 80), PortBinding(HERE, 0, 81), PortBinding("::1", 0, 82, "udp"))
+    real, held, doors = ports.reserve(asked, name="x", reach=ports.Reach(doors=True))
+    try:
+        families = []
+        for descriptor in doors:
+            with socket.socket(fileno=os.dup(descriptor)) as door:
+                families.append(door.family)
+        assert families == [socket.AF_INET6, socket.AF_INET6]
+        assert len(held) == 4
+        with (
+            socket.create_connection(("::1", real[0].host_port), timeout=60),
+            socket.socket(fileno=os.dup(doors[0])) as door,
+        ):
+            door.accept()[0].close()
+    finally:
+        ports.release(held)
+
+
+def test_a_network_with_both_families_has_one_door() -> None:
+    reach = ports.Reach(v6=True, doors=True)
+    asked = (PortBinding("", 0, 80), PortBinding("", 0, 80, "sctp"))
+    _real, held, doors = ports.reserve(asked, name="x", reach=reach)
+    ports.release(held)
+    assert doors == held[1:2]

@@ -90,6 +90,31 @@ def test_many_at_once() -> None:
             one.close()
 
 
+def test_it_ends_for_want_of_connections_and_the_doors_stay() -> None:
+    """Two relays after one another: what comes in between waits at the door."""
+    reader, writer = os.pipe()
+    with (
+        socket.create_server((LOCAL, 0)) as listener,
+        socket.create_server((LOCAL, 0)) as door,
+    ):
+        target = Target("tcp", LOCAL, listener.getsockname()[1])
+        for word in (b"one", b"two"):
+            with socket.create_connection(door.getsockname(), timeout=60) as client:
+                relay = Relay(reader, [(door.dup(), target)], patience_s=0.01)
+                thread = threading.Thread(target=relay.run)
+                thread.start()
+                server, _ = listener.accept()
+                with server:
+                    client.sendall(word)
+                    server.settimeout(60)
+                    assert server.recv(16) == word
+                assert client.recv(16) == b""
+            thread.join(60)
+            assert not thread.is_alive()
+    os.close(reader)
+    os.close(writer)
+
+
 def test_datagrams_and_a_client_of_the_other_family() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((LOCAL, 0))
