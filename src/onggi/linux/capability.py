@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from struct import pack, unpack
 
 from ..errors import InvalidInput
-from . import userns
 from .libc import buffer, syscall
 
 NAMES = (
@@ -106,6 +105,8 @@ def set_ambient(mask: int) -> None:
 def give_up(user: int) -> None:
     """Of root: every right, for good, and become that user and group; in a user namespace that has
     no such id, root without rights. Of others nothing."""
+    from . import userns  # every start imports this module, and does without that one
+
     if os.geteuid() != 0:
         return
     drop_bounding(0)
