@@ -3,7 +3,6 @@
 Names are upper case without "CAP_" (docker's spelling). Numbers: include/uapi/linux/capability.h.
 """
 
-import os
 from collections.abc import Iterable
 from struct import pack, unpack
 
@@ -100,21 +99,3 @@ def set_ambient(mask: int) -> None:
     for number in range(mask.bit_length()):
         if mask >> number & 1:
             syscall("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
-
-
-def give_up(user: int) -> None:
-    """Of root: every right, for good, and become that user and group; in a user namespace that has
-    no such id, root without rights. Of others nothing."""
-    from . import userns  # every start imports this module, and does without that one
-
-    if os.geteuid() != 0:
-        return
-    drop_bounding(0)
-    try:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)  # clears the capabilities
-    except OSError:
-        if userns.is_initial():
-            raise
-        capset(0, 0, 0)

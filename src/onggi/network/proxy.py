@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ..linux import capability, namespace, process, rlimit
+from ..linux import namespace, process, rights, rlimit
 from ..spec import codec
 from ..typed import Any, NamedTuple
 
@@ -249,7 +249,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     if orders.inside:
         namespace.setns(after, namespace.CLONE_NEWNET)
         os.close(after)
-    capability.give_up(_NOBODY)
+    rights.give_up(_NOBODY)
     process.set_no_new_privileges()
     patience_s = None if orders.stays else _FLOW_S
     Relay(LIFE_FD, list(zip(doors, orders.targets, strict=True)), patience_s=patience_s).run()

@@ -19,7 +19,7 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 
-from ..linux import capability, cgroup, inotify, landlock, process, rlimit
+from ..linux import cgroup, inotify, landlock, process, rights, rlimit
 from ..spec import codec
 from ..typed import Any, NamedTuple
 from . import names
@@ -458,7 +458,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     control = socket.socket(fileno=CONTROL_FD)
     changes = inotify.watch(f"/proc/self/fd/{DIRECTORY_FD}")
     cgroup.leave_unit(cgroup.host_layout())  # of whichever command it was that found none
-    capability.give_up(NOBODY)
+    rights.give_up(NOBODY)
     process.set_no_new_privileges()
     process.set_dumpable(False)
     if landlock.version():
